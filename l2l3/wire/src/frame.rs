@@ -1,0 +1,139 @@
+//! How frames reach the pipeline: the traits that a device's driver, or a simulation, implements.
+//!
+//! A frame is owned: it moves from the receive queue through the pipeline to a transmit queue, an
+//! owner, or a counted drop. It is never shared.
+
+/// What the device said of a received frame.
+///
+/// The bits are those of DPDK's `ol_flags`, so that a driver hands its word over as it is; a driver
+/// with other bits translates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct RxFlags(pub u64);
+
+impl RxFlags {
+    /// The device stripped a VLAN tag; [`Frame::vlan_tci`] holds it.
+    pub const VLAN_STRIPPED: u64 = 1 << 6;
+    /// [`Frame::rss_hash`] is valid.
+    pub const RSS_HASH: u64 = 1 << 1;
+    /// The device checked the IPv4 header checksum and found it wrong.
+    pub const IP_CKSUM_BAD: u64 = 1 << 4;
+    /// The device checked the IPv4 header checksum and found it right.
+    pub const IP_CKSUM_GOOD: u64 = 1 << 7;
+    /// The device checked the TCP/UDP checksum and found it wrong.
+    pub const L4_CKSUM_BAD: u64 = 1 << 3;
+    /// The device checked the TCP/UDP checksum and found it right.
+    pub const L4_CKSUM_GOOD: u64 = 1 << 8;
+
+    /// Whether the device vouches for the IPv4 header checksum.
+    #[inline]
+    pub const fn ip_cksum_good(self) -> bool {
+        self.0 & (Self::IP_CKSUM_GOOD | Self::IP_CKSUM_BAD) == Self::IP_CKSUM_GOOD
+    }
+
+    /// Whether the device vouches for the TCP/UDP checksum.
+    #[inline]
+    pub const fn l4_cksum_good(self) -> bool {
+        self.0 & (Self::L4_CKSUM_GOOD | Self::L4_CKSUM_BAD) == Self::L4_CKSUM_GOOD
+    }
+}
+
+/// A frame has no room for the bytes asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoRoom;
+
+impl std::fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the frame has no room left")
+    }
+}
+
+impl std::error::Error for NoRoom {}
+
+/// An owned frame: a chain of one or more segments, the first of which holds the headers.
+pub trait Frame: Sized + Send {
+    /// The bytes of the first segment.
+    fn data(&self) -> &[u8];
+
+    /// The bytes of the first segment, to be changed.
+    fn data_mut(&mut self) -> &mut [u8];
+
+    /// Bytes of the whole chain.
+    fn len(&self) -> usize;
+
+    /// Whether the frame holds no bytes.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many segments the chain has; at least one.
+    fn segments(&self) -> usize;
+
+    /// Copies bytes from `offset` of the chain on into `out`; gives how many there were.
+    fn copy_out(&self, offset: usize, out: &mut [u8]) -> usize;
+
+    /// Grows the first segment by `n` bytes at its front and gives them. Their content is unspecified.
+    fn prepend(&mut self, n: usize) -> Result<&mut [u8], NoRoom>;
+
+    /// Takes `n` bytes off the front of the first segment.
+    ///
+    /// # Panics
+    /// If the first segment is shorter than `n`.
+    fn trim_front(&mut self, n: usize);
+
+    /// Grows the last segment by `n` bytes at its end and gives them. Their content is unspecified.
+    fn append(&mut self, n: usize) -> Result<&mut [u8], NoRoom>;
+
+    /// Cuts the chain down to `len` bytes; segments past it are freed. No effect if it is shorter.
+    fn truncate(&mut self, len: usize);
+
+    /// Appends `tail`'s segments to the chain. Gives `tail` back if the chain would be too long.
+    fn chain(&mut self, tail: Self) -> Result<(), Self>;
+
+    /// What the device said of the frame.
+    fn rx_flags(&self) -> RxFlags;
+
+    /// The VLAN tag control information, if [`RxFlags::VLAN_STRIPPED`].
+    fn vlan_tci(&self) -> u16;
+
+    /// The device's RSS hash, if [`RxFlags::RSS_HASH`].
+    fn rss_hash(&self) -> u32;
+
+    /// Forgets what the device said, before the frame is sent as one of our own.
+    fn clear_flags(&mut self);
+
+    /// Frees many frames at once.
+    fn free_bulk(frames: &mut Vec<Self>) {
+        frames.clear();
+    }
+}
+
+/// Where frames are made from. One per worker.
+pub trait FramePool: Send {
+    /// The frames it makes.
+    type Frame: Frame;
+
+    /// An empty frame with headroom for the headers, or `None` when the pool is empty.
+    fn alloc(&mut self) -> Option<Self::Frame>;
+
+    /// Frames that can be had now, and in all.
+    fn available(&self) -> (usize, usize);
+}
+
+/// A device's receive queue, polled by one worker. Not shared, not cloned.
+pub trait RxQueue: Send {
+    /// The frames it receives.
+    type Frame: Frame;
+
+    /// Appends up to `max` received frames to `out`, within `out`'s capacity, and gives how many.
+    fn rx_burst(&mut self, out: &mut Vec<Self::Frame>, max: usize) -> usize;
+}
+
+/// A device's transmit queue, filled by one worker. Not shared, not cloned.
+pub trait TxQueue: Send {
+    /// The frames it sends.
+    type Frame: Frame;
+
+    /// Hands frames to the device, in order. Those it took are removed from the front of `frames`;
+    /// those that remain are still the caller's. Gives how many were taken.
+    fn tx_burst(&mut self, frames: &mut Vec<Self::Frame>) -> usize;
+}

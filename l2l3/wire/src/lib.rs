@@ -1,0 +1,18 @@
+//! The leaf crate: what every room of the house agrees on.
+//!
+//! Packet headers as they stand on the wire, checksums, addresses, time, the one table of drop
+//! reasons, counters, and the traits by which frames reach the pipeline ([`Frame`], [`FramePool`],
+//! [`RxQueue`], [`TxQueue`]). No IO, no clock, no `unsafe`.
+#![forbid(unsafe_code)]
+
+pub mod addr;
+pub mod counter;
+pub mod drop;
+pub mod frame;
+pub mod time;
+
+pub use addr::{Ipv4Prefix, MacAddr, ParseAddrError};
+pub use counter::Counter;
+pub use drop::{DropReason, Severity, Stage};
+pub use frame::{Frame, FramePool, NoRoom, RxFlags, RxQueue, TxQueue};
+pub use time::Instant;

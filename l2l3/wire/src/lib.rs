@@ -6,10 +6,18 @@
 #![forbid(unsafe_code)]
 
 pub mod addr;
+pub mod arp;
+pub mod checksum;
 pub mod counter;
 pub mod drop;
+pub mod ethernet;
 pub mod frame;
+pub mod icmp;
+pub mod ipv4;
+pub mod tcp;
 pub mod time;
+pub mod toeplitz;
+pub mod udp;
 
 pub use addr::{Ipv4Prefix, MacAddr, ParseAddrError};
 pub use counter::Counter;

@@ -1,0 +1,60 @@
+//! Layer-3 interfaces: a port, or one VLAN of a port, with its addresses.
+
+use std::net::Ipv4Addr;
+
+use wire::{Ipv4Prefix, MacAddr};
+
+/// A port's index, as the configuration numbers them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct PortId(pub u16);
+
+/// An interface's index. Interfaces of all ports are numbered together.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct IfaceId(pub u16);
+
+/// One address of an interface, with the network it lies in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IfaceAddr {
+    /// Our address.
+    pub addr: Ipv4Addr,
+    /// The connected network.
+    pub net: Ipv4Prefix,
+}
+
+/// A port, or one VLAN of a port, as layer 3 sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// Its index.
+    pub id: IfaceId,
+    /// The port it sends by.
+    pub port: PortId,
+    /// The 802.1Q VLAN (1 to 4094), or `None` for the port's untagged traffic.
+    pub vlan: Option<u16>,
+    /// Our Ethernet address on it.
+    pub mac: MacAddr,
+    /// The largest IPv4 packet it sends, in bytes, the IPv4 header included.
+    pub mtu: u16,
+    /// Our addresses; may be empty.
+    pub addresses: Vec<IfaceAddr>,
+    /// Whether to answer ARP for addresses that are routed by another interface (RFC 1027).
+    pub proxy_arp: bool,
+}
+
+impl Interface {
+    /// Whether `addr` is one of this interface's own.
+    pub fn owns(&self, addr: Ipv4Addr) -> bool {
+        self.addresses.iter().any(|a| a.addr == addr)
+    }
+
+    /// Our address in the connected network that holds `addr`.
+    pub fn addr_towards(&self, addr: Ipv4Addr) -> Option<IfaceAddr> {
+        self.addresses.iter().copied().find(|a| a.net.contains(addr))
+    }
+
+    /// Whether `addr` is the directed broadcast or the network address of a connected network
+    /// (RFC 1122 section 3.3.6); networks of length 31 and 32 have none (RFC 3021).
+    pub fn is_directed_broadcast(&self, addr: Ipv4Addr) -> bool {
+        let hit = |net: Ipv4Prefix| net.len() <= 30 && (addr == net.last() || addr == net.addr());
+        self.addresses.iter().any(|a| hit(a.net))
+    }
+}

@@ -58,3 +58,46 @@ impl Interface {
         self.addresses.iter().any(|a| hit(a.net))
     }
 }
+
+/// All interfaces of a router, found by index or by what a frame says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Interfaces {
+    all: Vec<Interface>,
+    /// Sorted by port and VLAN.
+    by_tag: Vec<(PortId, Option<u16>, IfaceId)>,
+}
+
+impl Interfaces {
+    /// The table of `all`, whose position must be their [`Interface::id`].
+    ///
+    /// # Panics
+    /// If an interface does not stand at its id's position.
+    pub fn new(all: Vec<Interface>) -> Self {
+        let in_place = |(at, iface): (usize, &Interface)| usize::from(iface.id.0) == at;
+        assert!(all.iter().enumerate().all(in_place), "interfaces stand at their id's position");
+        let mut by_tag: Vec<_> = all.iter().map(|iface| (iface.port, iface.vlan, iface.id)).collect();
+        by_tag.sort_unstable();
+        Interfaces { all, by_tag }
+    }
+
+    /// The interface with index `id`.
+    pub fn get(&self, id: IfaceId) -> Option<&Interface> {
+        self.all.get(usize::from(id.0))
+    }
+
+    /// The interface of `port`'s frames with this VLAN tag, or with none.
+    pub fn find(&self, port: PortId, vlan: Option<u16>) -> Option<&Interface> {
+        let at = self.by_tag.binary_search_by_key(&(port, vlan), |&(port, vlan, _)| (port, vlan)).ok()?;
+        self.get(self.by_tag[at].2)
+    }
+
+    /// All of them, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.all.iter()
+    }
+
+    /// Whether `addr` is an address of any interface.
+    pub fn owns(&self, addr: Ipv4Addr) -> bool {
+        self.all.iter().any(|iface| iface.owns(addr))
+    }
+}

@@ -1,1 +1,22 @@
-//! Placeholder.
+//! Networks in memory and in virtual time: seeded, so that a run that failed can be run again.
+#![forbid(unsafe_code)]
+
+pub mod builder;
+pub mod clock;
+pub mod dissect;
+pub mod frame;
+pub mod host;
+pub mod link;
+pub mod mutate;
+pub mod pcap;
+pub mod queue;
+pub mod rng;
+
+pub use clock::{Clock, EventQueue};
+pub use frame::{SimFrame, SimPool};
+pub use host::Host;
+pub use link::{Link, LinkConfig, LinkStats};
+pub use mutate::mutate;
+pub use pcap::PcapWriter;
+pub use queue::{Loopback, SimRx, SimTx, Sink, Source, pipe};
+pub use rng::Rng;

@@ -1,2 +1,59 @@
-//! Placeholder.
-fn main() {}
+//! `sluice`: an IPv4 router appliance on DPDK.
+
+mod check;
+mod device;
+mod doctor;
+mod run;
+mod show;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A DPDK poll-mode packet engine: IPv4 router.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the router until SIGINT or SIGTERM.
+    Run {
+        /// The configuration file.
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Check a configuration file: says all its errors at once, or the plan.
+    Check {
+        /// The configuration file.
+        file: PathBuf,
+    },
+    /// Show what a running router does.
+    Show(show::Show),
+    /// Look for what this machine lacks, and say what mends it.
+    Doctor {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Run { config } => run::run(&config),
+        Command::Check { file } => check::check(&file),
+        Command::Show(show) => show::show(&show),
+        Command::Doctor { json } => doctor::run(&doctor::DoctorOptions { json }),
+    }
+}
+
+/// Prints one error, and gives the exit code of failure.
+fn fail(what: impl std::fmt::Display) -> ExitCode {
+    eprintln!("sluice: {what}");
+    ExitCode::FAILURE
+}

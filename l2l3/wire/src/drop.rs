@@ -131,7 +131,8 @@ drop_reasons! {
     TcpMalformed "tcp-malformed" Local Error "The TCP segment to us is cut short or its checksum is wrong.";
     TcpNoPort "tcp-no-port" Local Expected "No socket listens on the TCP port.";
     UnknownProtocol "unknown-protocol" Local Expected "No protocol here takes the packet to us.";
-    FragmentMalformed "fragment-malformed" Reassembly Error "A fragment ends off an 8-byte boundary, or past 65,535 bytes.";
+    FragmentMalformed "fragment-malformed" Reassembly Error "A fragment is empty, ends off an 8-byte boundary, past 65,535 bytes or past its datagram's end, or cuts a TCP header (RFC 1858).";
+    FragmentDuplicate "fragment-duplicate" Reassembly Expected "The same fragment was there already: the first to come is kept.";
     FragmentOverlap "fragment-overlap" Reassembly Error "Fragments of a datagram overlap (RFC 1858, RFC 5722): the whole datagram is dropped.";
     ReassemblyFull "reassembly-full" Reassembly Overload "Too many datagrams, or bytes, wait for reassembly.";
     ReassemblyTimeout "reassembly-timeout" Reassembly Expected "A fragment of the datagram did not arrive in time.";

@@ -19,8 +19,19 @@ pub mod time;
 pub mod toeplitz;
 pub mod udp;
 
+pub use zerocopy;
+pub use zerocopy::network_endian::{U16, U32};
+pub use zerocopy::{FromBytes, IntoBytes};
+
 pub use addr::{Ipv4Prefix, MacAddr, ParseAddrError};
+pub use arp::ArpPacket;
 pub use counter::Counter;
 pub use drop::{DropReason, Severity, Stage};
+pub use ethernet::{EthernetHeader, VlanTag};
 pub use frame::{Frame, FramePool, NoRoom, RxFlags, RxQueue, TxQueue};
+pub use icmp::IcmpHeader;
+pub use ipv4::{Ipv4Header, Ipv4View};
+pub use tcp::{TcpFlags, TcpHeader, TcpView};
 pub use time::Instant;
+pub use toeplitz::{Reta, RssKey, Toeplitz};
+pub use udp::UdpHeader;

@@ -1,0 +1,119 @@
+//! What is printed and kept: medians with their range, what is left without the floor, and ratios.
+
+use std::fmt::Write as _;
+
+use crate::Result;
+use crate::contenders::{FLOOR, OURS, PEER};
+use crate::machine;
+use crate::measure::{Column, Plan, Results, Row};
+
+/// The tables, as Markdown.
+pub(crate) fn text(results: &Results, plan: &Plan) -> String {
+    let ghz = results.tsc_hz as f64 / 1e9;
+    let mut out = String::new();
+    let rounds = plan.rounds;
+    let _ = writeln!(out, "Cycles per packet at {ghz:.2} GHz (TSC), median of {rounds} (least .. most):\n");
+    table(&mut out, &results.columns, |_, row| {
+        let (least, most) = range(&row.cycles);
+        format!("{:.1} ({least:.1} .. {most:.1})", median(&row.cycles))
+    });
+    let _ = writeln!(out, "\nMillion packets a second, one core:\n");
+    table(&mut out, &results.columns, |_, row| {
+        format!("{:.1}", results.tsc_hz as f64 / 1e6 / median(&row.cycles))
+    });
+    let _ = writeln!(out, "\nCycles per packet of forwarding: less {FLOOR} of the same round:\n");
+    table(&mut out, &results.columns, |column, row| against(column, FLOOR, row, |one, floor| one - floor, 1));
+    let _ = writeln!(out, "\nCycles as a ratio to {PEER}'s of the same round:\n");
+    table(&mut out, &results.columns, |column, row| against(column, PEER, row, |one, peer| one / peer, 2));
+    let targets: Vec<String> =
+        results.columns.iter().map(|column| format!("{:.2}", column.set.target_ratio)).collect();
+    let _ = writeln!(out, "| *{OURS}: to be reached* | {} |", targets.join(" | "));
+    out
+}
+
+/// The report that is kept: the tables, with where and how they came to be.
+pub(crate) fn document(text: &str, plan: &Plan) -> Result<String> {
+    let mut out = String::from("# Forwarding, compared with peers\n\n");
+    out += "One core, two ports, 64-byte UDP packets; `bench/peers/README.md` tells how.\n\n";
+    for (name, value) in machine::describe() {
+        writeln!(out, "- {name}: {value}")?;
+    }
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    writeln!(out, "- command: `cargo run --release -p bench --bin peers -- {}`", command.join(" "))?;
+    writeln!(
+        out,
+        "- core {} forwards; {} ms to warm up, {} ms measured\n",
+        plan.cores.worker,
+        plan.warm_up.as_millis(),
+        plan.window.as_millis()
+    )?;
+    Ok(out + text)
+}
+
+/// One line a contender, one cell a column.
+fn table(out: &mut String, columns: &[Column], cell: impl Fn(&Column, &Row) -> String) {
+    let titles: Vec<&str> = columns.iter().map(|column| column.set.title).collect();
+    let _ = writeln!(out, "| | {} |\n|---|{}", titles.join(" | "), "---|".repeat(columns.len()));
+    let names = columns.first().map_or(&[][..], |column| &column.rows);
+    for (i, Row { name, .. }) in names.iter().enumerate() {
+        let cells: Vec<String> = columns.iter().map(|column| cell(column, &column.rows[i])).collect();
+        let _ = writeln!(out, "| {name} | {} |", cells.join(" | "));
+    }
+}
+
+/// The median over the rounds of `row` compared with the row named `other`.
+fn against(
+    column: &Column,
+    other: &str,
+    row: &Row,
+    compare: impl Fn(f64, f64) -> f64,
+    digits: usize,
+) -> String {
+    let Some(other) = column.rows.iter().find(|row| row.name == other) else { return "-".to_owned() };
+    let compared: Vec<f64> =
+        row.cycles.iter().zip(&other.cycles).map(|(one, other)| compare(*one, *other)).collect();
+    format!("{:.digits$}", median(&compared))
+}
+
+fn range(values: &[f64]) -> (f64, f64) {
+    values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)))
+}
+
+/// The middle value; the mean of the two middle ones of an even number.
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[middle],
+        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::TABLES;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
+        assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn rows_are_compared_round_by_round() {
+        let row = |name, cycles: &[f64]| Row { name, cycles: cycles.to_vec() };
+        let rows = vec![
+            row(FLOOR, &[10.0, 20.0, 12.0]),
+            row(PEER, &[20.0, 40.0, 24.0]),
+            row(OURS, &[15.0, 30.0, 18.0]),
+        ];
+        let column = Column { set: &TABLES[0].sets[0], rows };
+        assert_eq!(against(&column, PEER, &column.rows[2], |one, peer| one / peer, 2), "0.75");
+        assert_eq!(against(&column, FLOOR, &column.rows[2], |one, floor| one - floor, 1), "6.0");
+        assert_eq!(against(&column, "nobody", &column.rows[2], |one, other| one - other, 1), "-");
+    }
+}

@@ -1,0 +1,82 @@
+//! `[limits]`: one table of bounds. Defaults, ranges, the struct and its documentation come from it.
+
+/// One row of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limit {
+    /// The key in `[limits]`.
+    pub name: &'static str,
+    /// What holds when the key is absent; `None`: worked out by the [`Plan`](crate::Plan) (`"auto"`).
+    pub default: Option<u32>,
+    /// The least value accepted.
+    pub min: u32,
+    /// The greatest value accepted.
+    pub max: u32,
+    /// What is bounded, in one sentence.
+    pub what: &'static str,
+}
+
+/// How a field of [`Limits`] takes its value: a plain number always has one, an optional one may be
+/// left to the plan.
+trait Field {
+    fn from_setting(value: Option<u32>, default: Option<u32>) -> Self;
+}
+
+impl Field for u32 {
+    fn from_setting(value: Option<u32>, default: Option<u32>) -> Self {
+        value.or(default).unwrap_or(0)
+    }
+}
+
+impl Field for Option<u32> {
+    fn from_setting(value: Option<u32>, default: Option<u32>) -> Self {
+        value.or(default)
+    }
+}
+
+macro_rules! limits {
+    ($($name:ident: $type:ty = $default:expr, $min:literal..=$max:literal, $what:literal;)*) => {
+        /// Bounds of everything that could grow. Set at start, never exceeded.
+        #[derive(Clone, PartialEq, Eq, Debug)]
+        pub struct Limits {
+            $(#[doc = $what] pub $name: $type,)*
+        }
+
+        impl Limits {
+            /// Every limit: its key, default, range and meaning.
+            pub const TABLE: &[Limit] = &[
+                $(Limit { name: stringify!($name), default: $default, min: $min, max: $max, what: $what },)*
+            ];
+
+            /// The limits with the values that `read` gives; where it gives none, the default.
+            pub(crate) fn from_settings(mut read: impl FnMut(&'static Limit) -> Option<u32>) -> Self {
+                let mut rows = Self::TABLE.iter();
+                Limits {
+                    $($name: {
+                        let row = rows.next();
+                        Field::from_setting(row.and_then(&mut read), row.and_then(|row| row.default))
+                    },)*
+                }
+            }
+        }
+    };
+}
+
+limits! {
+    routes: u32 = Some(1_200_000), 16..=16_000_000, "Routes in the table, connected networks included.";
+    adjacencies: u32 = Some(16_384), 16..=1_000_000, "Adjacencies: next hops with a precomputed rewrite.";
+    neighbours: u32 = Some(8_192), 16..=1_000_000, "Neighbours (ARP entries) of all interfaces together.";
+    hold_packets: u32 = Some(1_024), 1..=65_536, "Packets of one worker that wait for a neighbour's answer.";
+    hold_per_neighbour: u32 = Some(64), 1..=4_096, "Packets of one worker that wait for the same neighbour.";
+    reassembly_datagrams: u32 = Some(256), 1..=65_536, "Datagrams that one worker reassembles at once.";
+    reassembly_bytes: u32 = Some(4_194_304), 65_535..=1_073_741_824, "Bytes of fragments that one worker keeps for reassembly.";
+    icmp_errors_per_second: u32 = Some(1_000), 1..=1_000_000, "ICMP errors that one worker sends a second.";
+    icmp_errors_burst: u32 = Some(100), 1..=1_000_000, "ICMP errors that one worker may send at once after a silence.";
+    ring_packets: u32 = Some(1_024), 64..=65_536, "Packets in the ring by which one worker hands over to another.";
+    mbufs: Option<u32> = None, 1_024..=67_108_863, "Packet buffers of the pool; by default as many as the plan counts.";
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self::from_settings(|_| None)
+    }
+}

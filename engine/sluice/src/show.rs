@@ -1,0 +1,180 @@
+//! `sluice show`: asks a running router over its control socket, and prints what it says.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use engine::api::{DropReport, NeighbourReport, PortReport, Reply, Request, RouteReport, WorkerReport};
+
+use crate::table::table;
+
+/// What to show, of whom, and how.
+#[derive(Args)]
+pub(crate) struct Show {
+    #[command(subcommand)]
+    what: What,
+    /// The name of the router, as its configuration has it.
+    #[arg(long, global = true, default_value = "sluice")]
+    name: String,
+    /// The control socket, if it is not /run/sluice/NAME.sock.
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum What {
+    /// Ports: driver, link, counters.
+    Ports,
+    /// Routes: all, or the one that an address takes.
+    Routes {
+        /// Show only the route that this address takes.
+        address: Option<Ipv4Addr>,
+        /// At most so many.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Neighbours: ARP entries and their states.
+    Neighbours,
+    /// Drops: how many frames were dropped, and why.
+    Drops {
+        /// Reasons that never occurred, too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Workers: how they spend their time, and their books.
+    Workers,
+}
+
+pub(crate) fn show(show: &Show) -> ExitCode {
+    let socket = show.socket.clone().unwrap_or_else(|| format!("/run/sluice/{}.sock", show.name).into());
+    let request = match show.what {
+        What::Ports => Request::Ports,
+        What::Routes { address, limit } => Request::Routes { address, limit },
+        What::Neighbours => Request::Neighbours,
+        What::Drops { .. } => Request::Drops,
+        What::Workers => Request::Workers,
+    };
+    let line = match ask(&socket, &request) {
+        Ok(line) => line,
+        Err(error) => {
+            return crate::fail(format_args!(
+                "{}: {error}; is the router running? (`--name` or `--socket` choose another)",
+                socket.display()
+            ));
+        }
+    };
+    let reply = match serde_json::from_str(&line) {
+        Ok(Reply::Error(error)) => return crate::fail(format_args!("the router answers: {error}")),
+        Ok(reply) => reply,
+        Err(error) => return crate::fail(format_args!("the router's answer was not understood: {error}")),
+    };
+    let text = if show.json { line } else { render(&reply, show.what) };
+    // Whoever closes the pipe early has read enough.
+    let _closed = writeln!(std::io::stdout(), "{}", text.trim_end());
+    ExitCode::SUCCESS
+}
+
+fn ask(socket: &Path, request: &Request) -> std::io::Result<String> {
+    let mut stream = UnixStream::connect(socket)?;
+    let mut text = serde_json::to_string(request)?;
+    text.push('\n');
+    stream.write_all(text.as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line)
+}
+
+fn render(reply: &Reply, what: What) -> String {
+    match reply {
+        Reply::Ports(ports) => self::ports(ports),
+        Reply::Routes(report) => routes(report),
+        Reply::Neighbours(neighbours) => self::neighbours(neighbours),
+        Reply::Drops(drops) => self::drops(drops, matches!(what, What::Drops { all: true })),
+        Reply::Workers(workers) => self::workers(workers),
+        Reply::Error(error) => error.clone(),
+    }
+}
+
+pub(crate) fn ports(ports: &[PortReport]) -> String {
+    let row = |port: &PortReport| {
+        let status = &port.status;
+        let speed = status.speed_mbps.map_or_else(String::new, |mbps| format!(" {} Mbit/s", mbps));
+        vec![
+            port.name.clone(),
+            status.driver.clone(),
+            if status.link_up { format!("up{speed}") } else { "down".into() },
+            port.mac.clone(),
+            port.mtu.to_string(),
+            format!("{}/{}", port.rx_queues, port.tx_queues),
+            port.rx.to_string(),
+            port.tx.to_string(),
+            (status.rx_missed + status.rx_nombuf).to_string(),
+            (status.rx_errors + status.tx_errors).to_string(),
+            port.addresses.join(", "),
+        ]
+    };
+    let heading = ["port", "driver", "link", "mac", "mtu", "queues", "rx", "tx", "missed", "errors", "addresses"];
+    table(&heading, &[4, 6, 7, 8, 9], ports.iter().map(row))
+}
+
+fn routes(report: &RouteReport) -> String {
+    let rows = report.routes.iter().map(|r| vec![r.prefix.clone(), r.kind.clone(), r.via.join(", ")]);
+    let shown = report.routes.len();
+    format!("{}\n{shown} of {} routes", table(&["prefix", "kind", "to"], &[], rows), report.total)
+}
+
+fn neighbours(neighbours: &[NeighbourReport]) -> String {
+    let row = |n: &NeighbourReport| {
+        vec![
+            n.address.clone(),
+            n.interface.clone(),
+            n.mac.clone().unwrap_or_else(|| "-".into()),
+            n.state.clone(),
+            format!("{:.0} s", n.age_seconds),
+        ]
+    };
+    table(&["address", "interface", "mac", "state", "age"], &[4], neighbours.iter().map(row))
+}
+
+pub(crate) fn drops(drops: &[DropReport], all: bool) -> String {
+    let rows: Vec<_> = drops
+        .iter()
+        .filter(|drop| all || drop.count > 0)
+        .map(|d| vec![d.count.to_string(), d.reason.clone(), d.stage.clone(), d.severity.clone(), d.text.clone()])
+        .collect();
+    if rows.is_empty() {
+        return "nothing was dropped".into();
+    }
+    table(&["frames", "reason", "stage", "severity", "meaning"], &[0], rows)
+}
+
+pub(crate) fn workers(workers: &[WorkerReport]) -> String {
+    let row = |(at, worker): (usize, &WorkerReport)| {
+        let books = &worker.books;
+        vec![
+            at.to_string(),
+            worker.core.to_string(),
+            worker.isa.clone(),
+            format!("{:.1} %", worker.idle_share * 100.0),
+            format!("{:.1}", worker.nanos_per_frame),
+            books.rx.to_string(),
+            books.originated.to_string(),
+            books.tx.to_string(),
+            books.dropped.to_string(),
+            books.consumed.to_string(),
+            books.held.to_string(),
+            format!("{}/{}", books.handed_in, books.handed_out),
+        ]
+    };
+    let heading = [
+        "worker", "core", "isa", "idle", "ns/frame", "rx", "originated", "tx", "dropped", "consumed", "held",
+        "handed in/out",
+    ];
+    table(&heading, &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11], workers.iter().enumerate().map(row))
+}

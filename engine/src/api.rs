@@ -1,0 +1,193 @@
+//! What is said over the control socket: one JSON value a line, a request and then its reply.
+
+use serde::{Deserialize, Serialize};
+
+/// A request.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(tag = "show", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// The ports: driver, link, counters.
+    Ports,
+    /// The routes, of which there may be a million: those that cover an address, or the first so many.
+    Routes {
+        /// Only the route that this address takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<std::net::Ipv4Addr>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// The neighbours.
+    Neighbours,
+    /// What was dropped, and why.
+    Drops,
+    /// The workers: how they spend their time, and their books.
+    Workers,
+}
+
+/// A reply.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reply {
+    /// To [`Request::Ports`].
+    Ports(Vec<PortReport>),
+    /// To [`Request::Routes`].
+    Routes(RouteReport),
+    /// To [`Request::Neighbours`].
+    Neighbours(Vec<NeighbourReport>),
+    /// To [`Request::Drops`].
+    Drops(Vec<DropReport>),
+    /// To [`Request::Workers`].
+    Workers(Vec<WorkerReport>),
+    /// The request was not understood; one sentence.
+    Error(String),
+}
+
+/// What a device says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct PortStatus {
+    /// The driver's name.
+    pub driver: String,
+    /// Whether the link is up.
+    pub link_up: bool,
+    /// Megabits a second; `None` if not known.
+    pub speed_mbps: Option<u32>,
+    /// Offloads in use.
+    pub offloads: Vec<String>,
+    /// Frames received, as the device counts.
+    pub rx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Frames that the device dropped because nobody took them in time.
+    pub rx_missed: u64,
+    /// Frames received with errors.
+    pub rx_errors: u64,
+    /// Frames for which there was no mbuf.
+    pub rx_nombuf: u64,
+    /// Frames sent, as the device counts.
+    pub tx_packets: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Frames that could not be sent.
+    pub tx_errors: u64,
+    /// The device's extended statistics that are not zero.
+    pub extended: Vec<(String, u64)>,
+}
+
+/// One port.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PortReport {
+    /// Its name in the configuration.
+    pub name: String,
+    /// DPDK devargs.
+    pub device: String,
+    /// Our Ethernet address.
+    pub mac: String,
+    /// Its interfaces' addresses, as `name address/len`.
+    pub addresses: Vec<String>,
+    /// The largest IPv4 packet, bytes.
+    pub mtu: u16,
+    /// Receive queues.
+    pub rx_queues: u16,
+    /// Transmit queues.
+    pub tx_queues: u16,
+    /// Frames the workers received.
+    pub rx: u64,
+    /// Frames the workers sent.
+    pub tx: u64,
+    /// What the device says.
+    pub status: PortStatus,
+}
+
+/// The routes that were asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RouteReport {
+    /// How many routes there are in all.
+    pub total: usize,
+    /// Those asked for.
+    pub routes: Vec<Route>,
+}
+
+/// One route.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Route {
+    /// The destinations.
+    pub prefix: String,
+    /// `connected`, `via`, `local`, `blackhole`, `unreachable`, ...
+    pub kind: String,
+    /// The gateways, with their interfaces.
+    pub via: Vec<String>,
+}
+
+/// One neighbour.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct NeighbourReport {
+    /// The interface it is reached by.
+    pub interface: String,
+    /// Its IPv4 address.
+    pub address: String,
+    /// Its Ethernet address, if known.
+    pub mac: Option<String>,
+    /// The state of its entry.
+    pub state: String,
+    /// Seconds since it was last heard of, or, if it never was, since it was first asked for or set.
+    pub age_seconds: f64,
+}
+
+/// One drop reason.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DropReport {
+    /// The stable name.
+    pub reason: String,
+    /// The stage that drops.
+    pub stage: String,
+    /// `expected`, `error` or `overload`.
+    pub severity: String,
+    /// Frames, all workers together.
+    pub count: u64,
+    /// Frames, by worker.
+    pub by_worker: Vec<u64>,
+    /// What it means.
+    pub text: String,
+}
+
+/// One worker.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct WorkerReport {
+    /// The core it runs on.
+    pub core: u16,
+    /// Instructions of the straight path.
+    pub isa: String,
+    /// Loops run.
+    pub loops: u64,
+    /// Share of loops that found nothing, 0 to 1.
+    pub idle_share: f64,
+    /// Nanoseconds a received frame took, in loops that found something; 0 if none was received.
+    pub nanos_per_frame: f64,
+    /// Where its frames came from and went.
+    pub books: BooksReport,
+    /// Whether the books balance; they may be a few frames off while frames are on their way.
+    pub balanced: bool,
+    /// Events for the control thread that were lost.
+    pub events_lost: u64,
+}
+
+/// See [`l2l3::router::Books`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named as in `l2l3::router::Books`")]
+pub struct BooksReport {
+    pub rx: u64,
+    pub originated: u64,
+    pub handed_in: u64,
+    pub tx: u64,
+    pub dropped: u64,
+    pub consumed: u64,
+    pub held: u64,
+    pub handed_out: u64,
+}
+
+impl From<l2l3::router::Books> for BooksReport {
+    fn from(books: l2l3::router::Books) -> Self {
+        let l2l3::router::Books { rx, originated, handed_in, tx, dropped, consumed, held, handed_out } = books;
+        BooksReport { rx, originated, handed_in, tx, dropped, consumed, held, handed_out }
+    }
+}

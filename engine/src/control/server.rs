@@ -1,0 +1,120 @@
+//! The control thread: gives the control plane time, and answers on a Unix socket.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::Control;
+use crate::api::{Reply, Request};
+use crate::device::Env;
+use crate::link::Wake;
+
+/// The longest request line.
+const MAX_REQUEST: u64 = 64 * 1024;
+/// Even without news or deadlines: devices are looked after, and retries made.
+const TICK: Duration = Duration::from_millis(100);
+/// Once so many ticks the devices are asked whether they are still there.
+const TICKS_PER_LOOK: u32 = 10;
+
+/// Listens on `path`, for root and its group only. A socket that nobody listens on any more is replaced.
+///
+/// # Errors
+/// When another process listens there, or the folder cannot be made or written.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    use std::os::unix::fs::PermissionsExt;
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Removes the socket when the server ends.
+struct Unlink(PathBuf);
+
+impl Drop for Unlink {
+    fn drop(&mut self) {
+        // Whoever removed it before us did the same.
+        let _gone = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Why the server ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum End {
+    /// It was asked to.
+    Stopped,
+    /// The device of this port is gone.
+    PortRemoved(String),
+}
+
+/// Runs the control plane until `stop` is ready or a port is gone. Must run inside a
+/// [`tokio::task::LocalSet`]. What an operator should read goes to `log`, line by line.
+pub async fn serve<E: Env>(
+    control: &Rc<RefCell<Control>>,
+    env: E,
+    wake: Arc<Wake>,
+    listener: UnixListener,
+    stop: impl Future<Output = ()>,
+    mut log: impl FnMut(&str),
+) -> End {
+    let path = listener.local_addr().ok().and_then(|addr| addr.as_pathname().map(Path::to_owned));
+    let _unlink = path.map(Unlink);
+    tokio::pin!(stop);
+    let mut ticks = 0;
+    loop {
+        wake.clear();
+        let now = env.now();
+        control.borrow_mut().poll(now);
+        let lines = control.borrow_mut().take_log();
+        lines.iter().for_each(|line| log(line));
+        let due = control.borrow().next_deadline().map_or(TICK, |due| due.since(now).min(TICK));
+        tokio::select! {
+            () = &mut stop => return End::Stopped,
+            () = wake.wait() => {}
+            () = tokio::time::sleep(due) => {
+                ticks += 1;
+                if ticks % TICKS_PER_LOOK == 0 && let Some(name) = control.borrow().removed_port() {
+                    return End::PortRemoved(name.to_owned());
+                }
+            }
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                tokio::task::spawn_local(answer(control.clone(), env.clone(), stream));
+            }
+        }
+    }
+}
+
+/// Answers the requests of one connection, until it ends.
+async fn answer<E: Env>(control: Rc<RefCell<Control>>, env: E, stream: UnixStream) -> io::Result<()> {
+    use tokio::io::AsyncReadExt;
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader);
+    loop {
+        let mut line = String::new();
+        if (&mut reader).take(MAX_REQUEST).read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        let reply = match serde_json::from_str::<Request>(&line) {
+            Ok(request) => control.borrow().handle_request(env.now(), &request),
+            Err(error) => Reply::Error(format!("the request was not understood: {error}")),
+        };
+        let mut text = serde_json::to_vec(&reply)?;
+        text.push(b'\n');
+        writer.write_all(&text).await?;
+    }
+}

@@ -1,0 +1,43 @@
+//! What the engine asks of a kind of device: DPDK's, or a simulated one.
+
+use wire::{Frame, FramePool, Instant, RxQueue, TxQueue};
+
+use crate::api::PortStatus;
+
+/// A family of types that belong together. Never made: it only names them.
+pub trait Device: 'static {
+    /// Owned frames.
+    type Frame: Frame;
+    /// Where a worker's own frames come from.
+    type Pool: FramePool<Frame = Self::Frame>;
+    /// A receive queue.
+    type Rx: RxQueue<Frame = Self::Frame>;
+    /// A transmit queue.
+    type Tx: TxQueue<Frame = Self::Frame>;
+    /// The clock, and what threads need.
+    type Env: Env;
+}
+
+/// What surrounds the workers.
+pub trait Env: Clone + Send + 'static {
+    /// What a worker's thread holds while it runs.
+    type ThreadGuard;
+
+    /// The time now: monotonic, and cheap to read.
+    fn now(&self) -> Instant;
+
+    /// Prepares the calling thread for polling.
+    ///
+    /// # Errors
+    /// One sentence that says what is wrong.
+    fn enter_thread(&self) -> Result<Self::ThreadGuard, String>;
+}
+
+/// What the control plane asks of a port.
+pub trait PortHandle: Send {
+    /// Driver, link and counters, for people.
+    fn status(&self) -> PortStatus;
+
+    /// Whether the device is gone for good.
+    fn is_removed(&self) -> bool;
+}

@@ -1,0 +1,153 @@
+//! The rings between the control thread and a worker, and between workers. Bounded, one producer and
+//! one consumer each; nothing else mutable is shared.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crossbeam::utils::CachePadded;
+use l2l3::adjacency::{Adjacency, GroupId};
+use l2l3::fib::AdjacencyId;
+use l2l3::group::NextHopGroup;
+use l2l3::interface::{IfaceId, PortId};
+use l2l3::neighbour::{Key, RequestTo};
+use l2l3::router::Event;
+use rtrb::{Consumer, Producer, RingBuffer};
+use tokio::sync::Notify;
+
+/// Commands that may wait for one worker.
+const COMMANDS: usize = 1024;
+/// Events of one worker that may wait for the control thread.
+const EVENTS: usize = 1024;
+
+/// What the control thread tells a worker. Carried out between bursts, in order.
+#[derive(Debug)]
+pub enum Command {
+    /// Put an adjacency into the table.
+    SetAdjacency(AdjacencyId, Adjacency),
+    /// Put a next-hop group into the table.
+    SetGroup(GroupId, Option<Box<NextHopGroup>>),
+    /// A neighbour answered: send what waits for it, by this adjacency.
+    Release(Key, AdjacencyId),
+    /// A neighbour did not answer: drop what waits for it.
+    Fail(Key),
+    /// Send an ARP request.
+    ArpRequest(Key, RequestTo),
+    /// Announce an address of ours.
+    ArpAnnounce(IfaceId, Ipv4Addr),
+    /// Nothing; its being carried out shows that the worker has passed between two bursts.
+    Pass,
+}
+
+/// What a worker tells the control thread.
+#[derive(Debug)]
+pub enum Up {
+    /// News of the network.
+    Event(Event),
+    /// A group that is no longer used, to be freed.
+    Retired(Box<NextHopGroup>),
+}
+
+/// Wakes the control thread, once however many workers have news.
+#[derive(Default)]
+pub struct Wake {
+    pending: AtomicBool,
+    notify: Notify,
+}
+
+impl Wake {
+    /// There is news. A system call only if the control thread has seen all earlier news.
+    pub fn wake(&self) {
+        if !self.pending.swap(true, Ordering::AcqRel) {
+            self.notify.notify_one();
+        }
+    }
+
+    /// Waits for news.
+    pub async fn wait(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Call before looking for news: what comes after wakes again.
+    pub fn clear(&self) {
+        self.pending.store(false, Ordering::Release);
+    }
+}
+
+/// The worker's end.
+pub struct WorkerEnd {
+    pub(crate) commands: Consumer<Command>,
+    pub(crate) events: Producer<Up>,
+    pub(crate) wake: Arc<Wake>,
+    /// How many commands were carried out so far.
+    pub(crate) done: Arc<CachePadded<AtomicU64>>,
+}
+
+/// The control thread's end.
+pub struct ControlEnd {
+    pub(crate) commands: Producer<Command>,
+    pub(crate) events: Consumer<Up>,
+    done: Arc<CachePadded<AtomicU64>>,
+    sent: u64,
+}
+
+impl ControlEnd {
+    /// Sends a command; gives it back if the ring is full.
+    pub fn send(&mut self, command: Command) -> Result<(), Command> {
+        self.commands.push(command).map_err(|rtrb::PushError::Full(command)| command)?;
+        self.sent += 1;
+        Ok(())
+    }
+
+    /// How many commands were sent.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// How many of them were carried out. All that the worker did before is visible to the caller.
+    pub fn done(&self) -> u64 {
+        self.done.load(Ordering::Acquire)
+    }
+}
+
+/// The rings between the control thread and one worker.
+pub fn control_link(wake: &Arc<Wake>) -> (ControlEnd, WorkerEnd) {
+    let (commands, commands_out) = RingBuffer::new(COMMANDS);
+    let (events_in, events) = RingBuffer::new(EVENTS);
+    let done = Arc::new(CachePadded::new(AtomicU64::new(0)));
+    (
+        ControlEnd { commands, events, done: done.clone(), sent: 0 },
+        WorkerEnd { commands: commands_out, events: events_in, wake: wake.clone(), done },
+    )
+}
+
+/// A frame on its way from one worker to another.
+#[derive(Debug)]
+pub enum HandOver<F> {
+    /// As received by the port, for the worker that owns the flow.
+    Flow(PortId, F),
+    /// Whole, for the worker that has a transmit queue of the port.
+    Transmit(PortId, F),
+}
+
+/// One worker's ends of the rings to and from all others.
+pub struct Mesh<F> {
+    /// By worker; `None` at its own place.
+    pub(crate) to: Vec<Option<Producer<HandOver<F>>>>,
+    /// By worker; `None` at its own place.
+    pub(crate) from: Vec<Option<Consumer<HandOver<F>>>>,
+}
+
+/// Rings of `capacity` frames between every two of `workers` workers.
+pub fn mesh<F>(workers: usize, capacity: usize) -> Vec<Mesh<F>> {
+    let empty = || Mesh { to: (0..workers).map(|_| None).collect(), from: (0..workers).map(|_| None).collect() };
+    let mut meshes: Vec<Mesh<F>> = (0..workers).map(|_| empty()).collect();
+    for from in 0..workers {
+        for to in (0..workers).filter(|&to| to != from) {
+            let (producer, consumer) = RingBuffer::new(capacity);
+            meshes[from].to[to] = Some(producer);
+            meshes[to].from[from] = Some(consumer);
+        }
+    }
+    meshes
+}

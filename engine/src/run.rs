@@ -1,0 +1,302 @@
+//! From a configuration and open queues to running workers, and back to silence.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use config::{Config, Poll};
+use l2l3::fib::Storage;
+use l2l3::forward::Isa;
+use l2l3::hold::HoldLimits;
+use l2l3::reassembly;
+use l2l3::router::{Books, Bounds, Router, Steering};
+use tokio::net::UnixListener;
+use wire::RssKey;
+
+use crate::api::{DropReport, PortReport, WorkerReport};
+use crate::control::server::{End, serve};
+use crate::control::{Control, PortInfo, SetupError, WorkerInfo};
+use crate::device::{Device, Env};
+use crate::link::{Wake, control_link, mesh};
+use crate::worker::{Worker, WorkerIo};
+
+/// Everything that is open and ready when the engine starts.
+pub struct Setup<D: Device> {
+    /// The validated configuration.
+    pub config: Config,
+    /// In the order of [`Config::ports`].
+    pub ports: Vec<PortInfo>,
+    /// In the order of [`config::Workers::cores`].
+    pub workers: Vec<WorkerIo<D>>,
+    /// Memory for the route table; `None` is the heap.
+    pub storage: Option<(Storage, Storage)>,
+    /// The clock, and what threads need.
+    pub env: D::Env,
+    /// The devices' RSS key.
+    pub rss_key: RssKey,
+    /// For what must not be guessed: flow hashes, the times of probes.
+    pub seed: u64,
+    /// The straight path's instruction set.
+    pub isa: Isa,
+}
+
+/// Why the engine did not start, or ended.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The tables could not be set up.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// A worker's thread could not be started or prepared.
+    #[error("worker {worker} on core {core}: {why}")]
+    Worker {
+        /// Its index.
+        worker: usize,
+        /// Its core.
+        core: u16,
+        /// One clause.
+        why: String,
+    },
+    /// The operating system refused something.
+    #[error("{0}")]
+    System(String),
+    /// A port's device vanished while running.
+    #[error("the device of port `{0}` is gone; all other ports were stopped in order")]
+    PortRemoved(String),
+}
+
+/// How it all ended.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Report {
+    /// All workers' books together.
+    pub books: Books,
+    /// The ports.
+    pub ports: Vec<PortReport>,
+    /// The drops.
+    pub drops: Vec<DropReport>,
+    /// The workers.
+    pub workers: Vec<WorkerReport>,
+    /// What ended it, if it was not asked to.
+    pub error: Option<EngineError>,
+}
+
+/// Tells all workers to stop, and brings them to a stop together.
+struct Stop {
+    flag: AtomicBool,
+    /// All workers have received their last frame; what is in the rings is all there is.
+    quiet: Barrier,
+}
+
+/// Runs workers and control plane until `stop` is ready, then stops in order. `log` gets what an
+/// operator should read; `ready` is called once the workers run.
+///
+/// # Errors
+/// When it could not start. What went wrong later is in the report.
+pub fn run<D: Device>(
+    setup: Setup<D>,
+    listener: impl FnOnce() -> std::io::Result<UnixListener>,
+    stop: impl Future<Output = ()>,
+    ready: impl FnOnce(),
+    log: impl FnMut(&str),
+) -> Result<Report, EngineError> {
+    let system = |error: std::io::Error| EngineError::System(error.to_string());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?;
+    let local = tokio::task::LocalSet::new();
+    let _inside = runtime.enter();
+    let listener = listener().map_err(system)?;
+
+    let Setup { config, ports, workers: io, storage, env, rss_key, seed, isa } = setup;
+    let (cores, poll) = (config.workers.cores.clone(), config.workers.poll);
+    let wake = Arc::<Wake>::default();
+    let mut control = Control::new(config.clone(), ports, storage, env.now(), seed)?;
+    let (workers, infos) = workers::<D>(&config, &control, io, &wake, &rss_key, seed, isa);
+
+    let halt = Arc::new(Stop { flag: AtomicBool::new(false), quiet: Barrier::new(workers.len()) });
+    let threads = start(workers, &cores, poll, &env, &halt)?;
+    control.attach(env.now(), infos);
+    ready();
+    let control = Rc::new(RefCell::new(control));
+    let end = local.block_on(&runtime, serve(&control, env, wake, listener, stop, log));
+    halt.flag.store(true, Ordering::Release);
+    let mut error = match end {
+        End::Stopped => None,
+        End::PortRemoved(name) => Some(EngineError::PortRemoved(name)),
+    };
+    // The workers come back, and with them the frames they hold, before the ports close.
+    let mut stopped = Vec::new();
+    for (worker, thread) in threads.into_iter().enumerate() {
+        match thread.join() {
+            Ok(back) => stopped.push(back),
+            Err(_) => {
+                error = Some(EngineError::Worker { worker, core: cores[worker], why: "it panicked".into() });
+            }
+        }
+    }
+    let control = control.borrow();
+    Ok(Report {
+        books: control.books(),
+        ports: control.port_reports(),
+        drops: control.drop_reports(),
+        workers: control.worker_reports(),
+        error,
+    })
+}
+
+fn workers<D: Device>(
+    config: &Config,
+    control: &Control,
+    io: Vec<WorkerIo<D>>,
+    wake: &Arc<Wake>,
+    key: &RssKey,
+    seed: u64,
+    isa: Isa,
+) -> (Vec<Worker<D>>, Vec<WorkerInfo>) {
+    let count = io.len();
+    let bounds = bounds(config);
+    let meshes = mesh(count, config.limits.ring_packets as usize);
+    let steering = Steering::new(0, count as u16, key);
+    let macs: Vec<_> = control.port_macs().collect();
+    let make = |((at, io), mesh)| {
+        let steering = Steering { me: at as u16, ..steering.clone() };
+        let interfaces = control.interfaces().clone();
+        let mut router = Router::new(interfaces, &macs, control.adjacency_table(), steering, &bounds, seed);
+        router.set_isa(isa);
+        let (link, end) = control_link(wake);
+        let worker = Worker::new(io, router, control.fib(), end, mesh, &bounds);
+        let info = WorkerInfo {
+            core: config.workers.cores[at],
+            isa: isa.name(),
+            link,
+            counters: worker.counters().clone(),
+            loops: worker.loop_counters().clone(),
+        };
+        (worker, info)
+    };
+    io.into_iter().enumerate().zip(meshes).map(make).unzip()
+}
+
+/// The router's bounds, as the configuration has them.
+fn bounds(config: &Config) -> Bounds {
+    let limits = &config.limits;
+    Bounds {
+        burst: usize::from(config.workers.burst),
+        hold: HoldLimits {
+            per_neighbour: limits.hold_per_neighbour,
+            total: limits.hold_packets,
+            ..HoldLimits::default()
+        },
+        reassembly: reassembly::Limits {
+            datagrams: limits.reassembly_datagrams as usize,
+            // Each holds an mbuf: as many as the bytes allow of full Ethernet frames, and some.
+            fragments: limits.reassembly_bytes as usize / 1024,
+            bytes: limits.reassembly_bytes as usize,
+            timeout: Duration::from_secs(30),
+        },
+        icmp_rate: limits.icmp_errors_per_second,
+        icmp_burst: limits.icmp_errors_burst,
+    }
+}
+
+type Thread<D> = std::thread::JoinHandle<Worker<D>>;
+
+fn start<D: Device>(
+    workers: Vec<Worker<D>>,
+    cores: &[u16],
+    poll: Poll,
+    env: &D::Env,
+    stop: &Arc<Stop>,
+) -> Result<Vec<Thread<D>>, EngineError> {
+    let (told, heard) = std::sync::mpsc::channel();
+    let mut threads = Vec::new();
+    for (at, (mut worker, &core)) in workers.into_iter().zip(cores).enumerate() {
+        let (env, stop, told) = (env.clone(), stop.clone(), told.clone());
+        let thread = std::thread::Builder::new().name(format!("worker-{at}")).spawn(move || {
+            let guard = enter::<D>(&env, core);
+            let failed = guard.as_ref().err().cloned();
+            // Whoever listens has given up already if it does not hear this.
+            let _heard = told.send((at, core, failed));
+            if guard.is_ok() {
+                poll_until_stop(&mut worker, poll, &env, &stop);
+            }
+            drain(&mut worker, &env, &stop);
+            worker
+        });
+        threads.push(thread.map_err(|error| EngineError::System(format!("no thread for a worker: {error}")))?);
+    }
+    drop(told);
+    let failed = heard.iter().take(threads.len()).find_map(|(worker, core, why)| {
+        why.map(|why| EngineError::Worker { worker, core, why })
+    });
+    match failed {
+        None => Ok(threads),
+        Some(error) => {
+            stop.flag.store(true, Ordering::Release);
+            threads.into_iter().for_each(|thread| drop(thread.join()));
+            Err(error)
+        }
+    }
+}
+
+/// Pins the calling thread and makes it the device's.
+fn enter<D: Device>(env: &D::Env, core: u16) -> Result<<D::Env as Env>::ThreadGuard, String> {
+    if !core_affinity::set_for_current(core_affinity::CoreId { id: usize::from(core) }) {
+        return Err("the thread cannot be pinned there; is the core online and allowed (taskset, cpuset)?".into());
+    }
+    env.enter_thread()
+}
+
+fn poll_until_stop<D: Device>(worker: &mut Worker<D>, poll: Poll, env: &D::Env, stop: &Stop) {
+    let mut rest = Rest::new(poll);
+    let mut now = env.now();
+    while !stop.flag.load(Ordering::Relaxed) {
+        let busy = worker.poll_once(now);
+        let then = env.now();
+        worker.account(busy, then.since(now).as_nanos() as u64);
+        now = then;
+        rest.after(busy);
+    }
+}
+
+/// Empties the rings, all workers together. A frame in a ring is handed over once more at most: by its
+/// flow's owner to its port's.
+fn drain<D: Device>(worker: &mut Worker<D>, env: &D::Env, stop: &Stop) {
+    for _ in 0..2 {
+        stop.quiet.wait();
+        worker.drain(env.now());
+    }
+    stop.quiet.wait();
+}
+
+/// What a worker does between loops: nothing, or it sleeps, the longer the longer it found nothing.
+struct Rest {
+    adaptive: bool,
+    idle: u32,
+}
+
+impl Rest {
+    /// Empty loops before the first sleep.
+    const PATIENCE: u32 = 256;
+    const SHORTEST: Duration = Duration::from_micros(20);
+    const LONGEST: Duration = Duration::from_micros(1000);
+
+    fn new(poll: Poll) -> Self {
+        Rest { adaptive: poll == Poll::Adaptive, idle: 0 }
+    }
+
+    #[inline]
+    fn after(&mut self, busy: bool) {
+        if !self.adaptive {
+            return;
+        }
+        if busy {
+            self.idle = 0;
+            return;
+        }
+        self.idle = self.idle.saturating_add(1);
+        if self.idle > Self::PATIENCE {
+            let sleeps = (self.idle - Self::PATIENCE).min(16);
+            std::thread::sleep((Self::SHORTEST * sleeps * sleeps).min(Self::LONGEST));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The straight path: plain IPv4 packets to resolved next hops, a burst at a time.
+//!
+//! Reads each frame's first 34 bytes, the route table and the adjacencies. Writes the Ethernet
+//! header, the TTL and the header checksum. A frame ends in the transmit batch of its port when
+//! *everything* about it is plain; else it is left as it came, in `rest`, for
+//! [`Router`](crate::router::Router)'s general path, which finds out why. Nothing is decided twice differently: the tests hold the
+//! general path and this one to the same answers.
+//!
+//! Plain means: untagged IPv4 without options to our Ethernet address; TTL of two or more; a source
+//! that a host may have; lengths that agree; a right header checksum; and a route to an adjacency
+//! that takes the packet's size untagged.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+mod prefetch;
+#[cfg(test)]
+mod tests;
+
+use wire::{Frame, MacAddr, RxFlags};
+
+use crate::adjacency::AdjacencyTable;
+use crate::fib::FibView;
+
+/// Bytes of an Ethernet and an option-less IPv4 header.
+const HEADERS: usize = 34;
+/// Frames of one pass: their state fits the first-level cache.
+const PASS: usize = 64;
+/// Spare room that the batches need beyond the frames they get, because groups are stored whole.
+pub const BATCH_SLACK: usize = 16;
+
+/// What the checks of one port compare with, a byte a byte: `low <= byte <= low + span`.
+#[derive(Clone, Debug)]
+#[repr(C, align(32))]
+pub struct HeaderFilter {
+    low: [u8; 32],
+    span: [u8; 32],
+    mac: MacAddr,
+}
+
+impl HeaderFilter {
+    /// The filter of a port whose Ethernet address is `mac`.
+    pub fn new(mac: MacAddr) -> Self {
+        let mut low = [0; 32];
+        let mut span = [255; 32];
+        let mut range = |at: usize, from: u8, to: u8| {
+            low[at] = from;
+            span[at] = to.wrapping_sub(from);
+        };
+        for (at, byte) in mac.0.into_iter().enumerate() {
+            range(at, byte, byte);
+        }
+        range(12, 0x08, 0x08);
+        range(13, 0x00, 0x00);
+        range(14, 0x45, 0x45);
+        range(TTL, 2, 255);
+        // RFC 1812 section 5.3.7: 1 to 223, and (on a copy of the byte, going round) 128 to 126.
+        range(SOURCE, 1, 223);
+        range(SOURCE_COPY, 128, 126);
+        HeaderFilter { low, span, mac }
+    }
+}
+
+/// Where the TTL stands in the frame.
+const TTL: usize = 22;
+/// Where the header checksum stands in the frame.
+const CHECKSUM: usize = 24;
+/// Where the first byte of the source address stands in the frame.
+const SOURCE: usize = 26;
+/// A byte whose value does not matter, where the vector paths put a copy of the byte at [`SOURCE`].
+const SOURCE_COPY: usize = 16;
+
+/// The tables that the straight path reads.
+#[derive(Clone, Copy)]
+pub struct Tables<'a> {
+    /// The receiving port's filter.
+    pub filter: &'a HeaderFilter,
+    /// The routes.
+    pub fib: FibView<'a>,
+    /// What they lead to.
+    pub adjacencies: &'a AdjacencyTable,
+}
+
+/// An instruction set for the straight path, chosen once at start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Isa {
+    /// Plain Rust, on any machine.
+    Portable,
+    /// AVX-512 F, BW and VL.
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+/// Proof that this machine has AVX-512 F, BW and VL.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Avx512(());
+
+impl Isa {
+    /// The fastest that this machine has.
+    pub fn detect() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("bmi2")
+            && is_x86_feature_detected!("popcnt")
+        {
+            return Isa::Avx512(Avx512(()));
+        }
+        Isa::Portable
+    }
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Isa::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512(_) => "avx512",
+        }
+    }
+}
+
+/// Sends the plain frames of `frames` to `tx[port]` and the others to `rest`, each in their order;
+/// `frames` is empty afterwards.
+///
+/// # Panics
+/// If `tx` has fewer batches than the adjacencies have ports, or `rest` or a batch has not the
+/// capacity for `frames.len() + BATCH_SLACK` more.
+pub fn forward_burst<F: Frame>(
+    isa: Isa,
+    tables: Tables<'_>,
+    frames: &mut Vec<F>,
+    tx: &mut [Vec<F>],
+    rest: &mut Vec<F>,
+) {
+    let room = |batch: &Vec<F>| batch.capacity() - batch.len() >= frames.len() + BATCH_SLACK;
+    assert!(tx.len() >= usize::from(tables.adjacencies.ports()), "a transmit batch for each port");
+    assert!(room(rest) && tx.iter().all(room), "room in the batches for the whole burst");
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512(proof) if size_of::<F>() == 8 => avx512::forward_burst(proof, tables, frames, tx, rest),
+        _ => portable::forward_burst(tables, frames, tx, rest),
+    }
+}
+
+/// Whether the device has not said all that lets the straight path trust the frame as it is: a good
+/// header checksum and no tag.
+const fn is_dirty(flags: RxFlags) -> bool {
+    const MASK: u64 = RxFlags::IP_CKSUM_GOOD | RxFlags::IP_CKSUM_BAD | RxFlags::VLAN_STRIPPED;
+    flags.0 & MASK != RxFlags::IP_CKSUM_GOOD
+}
+
+/// Whether a dirty frame is plain all the same: it had no tag and its checksum is right.
+/// The header is known to be 20 bytes long.
+fn is_plain_though_dirty(flags: RxFlags, header: &[u8; HEADERS]) -> bool {
+    flags.0 & RxFlags::VLAN_STRIPPED == 0 && (flags.ip_cksum_good() || sums_to_zero(header))
+}
+
+/// RFC 1071 over the 20 bytes of the IPv4 header, in the machine's byte order.
+fn sums_to_zero(header: &[u8; HEADERS]) -> bool {
+    let word = |at: usize| u32::from_ne_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let sum: u64 = [14, 18, 22, 26, 30].into_iter().map(|at| u64::from(word(at))).sum();
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    (sum & 0xffff) + (sum >> 16) == 0xffff
+}

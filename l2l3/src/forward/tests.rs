@@ -1,0 +1,191 @@
+//! Every instruction set gives the same answers as the portable path, whose answers are checked by a
+//! naive model of what "plain" means.
+
+use std::net::Ipv4Addr;
+
+use sim::builder::{self, Flow};
+use sim::frame::{SimFrame, SimPool};
+use sim::mutate::mutate;
+use sim::rng::Rng;
+use wire::{FramePool, Ipv4Prefix};
+
+use super::*;
+use crate::adjacency::{Adjacency, BLACKHOLE, LOCAL};
+use crate::fib::{AdjacencyId, FibLimits, FibWriter};
+use crate::interface::{IfaceId, Interface, PortId};
+
+const OURS: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const PORTS: u16 = 3;
+
+struct World {
+    fib: FibWriter,
+    adjacencies: AdjacencyTable,
+    filter: HeaderFilter,
+    pool: SimPool,
+}
+
+fn interface(port: u16, mtu: u16, vlan: Option<u16>) -> Interface {
+    let mac = MacAddr([2, 0, 0, 0, 1, port as u8]);
+    Interface { id: IfaceId(port), port: PortId(port), vlan, mac, mtu, addresses: vec![], proxy_arp: false }
+}
+
+fn next_hop(port: u16) -> MacAddr {
+    MacAddr([2, 0, 0, 0, 2, port as u8])
+}
+
+/// 10.P.0.0/16 goes out by port P, 10.P.1.64/26 by port 0, 10.9/16 by a VLAN; some lead nowhere.
+fn world() -> World {
+    let mut fib = FibWriter::new(FibLimits { routes: 100, groups: 16 }).unwrap();
+    let mut adjacencies = AdjacencyTable::new(64, 0, PORTS);
+    let mut route = |text: &str, id| fib.insert(text.parse::<Ipv4Prefix>().unwrap(), id).unwrap();
+    for port in 0..PORTS {
+        let id = AdjacencyId(10 + u32::from(port));
+        let gateway = Ipv4Addr::new(10, port as u8, 0, 1);
+        assert!(adjacencies.set(id, Adjacency::forward(&interface(port, 1500, None), gateway, next_hop(port))));
+        route(&format!("10.{port}.0.0/16"), id);
+        route(&format!("10.{port}.1.64/26"), AdjacencyId(10));
+    }
+    let tagged = Adjacency::forward(&interface(1, 1500, Some(5)), Ipv4Addr::new(10, 9, 0, 1), next_hop(1));
+    assert!(adjacencies.set(AdjacencyId(20), tagged));
+    let narrow = Adjacency::forward(&interface(2, 100, None), Ipv4Addr::new(10, 8, 0, 1), next_hop(2));
+    assert!(adjacencies.set(AdjacencyId(21), narrow));
+    route("10.9.0.0/16", AdjacencyId(20));
+    route("10.8.0.0/16", AdjacencyId(21));
+    route("10.7.0.0/16", BLACKHOLE);
+    route("10.6.0.1/32", LOCAL);
+    World { fib, adjacencies, filter: HeaderFilter::new(OURS), pool: SimPool::new(4096, 2048) }
+}
+
+/// Something that is mostly plain, but seldom quite.
+fn arbitrary_frame(world: &World, rng: &mut Rng) -> SimFrame {
+    let dst = Ipv4Addr::new(10, rng.range(0..11) as u8, rng.range(0..3) as u8, rng.byte());
+    let flow = Flow {
+        src_mac: MacAddr([2, 0, 0, 0, 9, 9]),
+        dst_mac: OURS,
+        src: Ipv4Addr::from_bits(0x0100_0000 + rng.range(0..0xdf00_0000) as u32),
+        dst,
+        src_port: 1000,
+        dst_port: 2000,
+    };
+    let payload = vec![rng.byte(); rng.index(120)];
+    let mut header = builder::Ipv4::new(flow.src, flow.dst, builder::UDP);
+    header.ttl = rng.range(0..6) as u8 * 51;
+    let mut bytes = builder::padded(flow.frame(&header, &payload));
+    if rng.chance(0.3) {
+        mutate(rng, &mut bytes);
+    }
+    let mut frame = world.pool.frame_from(&bytes).unwrap();
+    if rng.chance(0.5) {
+        frame.set_rx_flags(RxFlags(RxFlags::IP_CKSUM_GOOD));
+    } else if rng.chance(0.1) {
+        frame.set_rx_flags(RxFlags(RxFlags::IP_CKSUM_GOOD | RxFlags::VLAN_STRIPPED));
+    } else if rng.chance(0.1) {
+        frame.set_rx_flags(RxFlags(RxFlags::IP_CKSUM_BAD));
+    }
+    frame
+}
+
+/// The bytes of each batch, the last one being `rest`.
+fn run(isa: Isa, world: &World, mut frames: Vec<SimFrame>) -> Vec<Vec<Vec<u8>>> {
+    let batch = || Vec::with_capacity(frames.len() + BATCH_SLACK);
+    let mut tx: Vec<Vec<SimFrame>> = (0..PORTS).map(|_| batch()).collect();
+    let mut rest = batch();
+    let fib = world.fib.fib();
+    let tables = Tables { filter: &world.filter, fib: fib.view(), adjacencies: &world.adjacencies };
+    forward_burst(isa, tables, &mut frames, &mut tx, &mut rest);
+    assert!(frames.is_empty());
+    tx.push(rest);
+    tx.iter().map(|batch| batch.iter().map(SimFrame::to_vec).collect()).collect()
+}
+
+/// The naive model: the port, and the frame as it is sent, or `None` for a frame that is not plain.
+fn model(world: &World, frame: &SimFrame) -> Option<(u16, Vec<u8>)> {
+    let bytes = frame.to_vec();
+    let ip = bytes.get(14..34)?;
+    let total = usize::from(u16::from_be_bytes([ip[2], ip[3]]));
+    let flags = frame.rx_flags();
+    let plain = bytes[..6] == OURS.0
+        && bytes[12..15] == [8, 0, 0x45]
+        && ip[8] >= 2
+        && (1..=223).contains(&ip[12])
+        && ip[12] != 127
+        && (20..=bytes.len() - 14).contains(&total)
+        && flags.0 & RxFlags::VLAN_STRIPPED == 0
+        && (flags.ip_cksum_good() || builder::checksum(ip) == 0);
+    let dst = u32::from_be_bytes([ip[16], ip[17], ip[18], ip[19]]);
+    let port = match (dst.to_be_bytes(), world.fib.fib().lookup(dst)) {
+        (_, AdjacencyId(id @ 10..13)) => (id - 10) as u16,
+        (_, AdjacencyId(21)) if total <= 100 => 2,
+        _ => return None,
+    };
+    if !plain || total > 1500 {
+        return None;
+    }
+    let mut sent = [&next_hop(port).0[..], &[2, 0, 0, 0, 1, port as u8, 8, 0], &bytes[14..]].concat();
+    sent[22] -= 1;
+    let old = u16::from_be_bytes([sent[24], sent[25]]);
+    let new = (u32::from(old) + 0x100) % 0xffff;
+    let new = if new == 0 { 0xffff } else { new as u16 };
+    sent[24..26].copy_from_slice(&new.to_be_bytes());
+    Some((port, sent))
+}
+
+#[test]
+fn all_instruction_sets_do_as_the_model_says() {
+    let world = world();
+    let mut rng = Rng::new(7);
+    let mut forwarded = 0;
+    for round in 0..2000 {
+        let count = 1 + rng.index(150);
+        let frames: Vec<_> = (0..count).map(|_| arbitrary_frame(&world, &mut rng)).collect();
+        let mut expected = vec![vec![]; usize::from(PORTS) + 1];
+        for frame in &frames {
+            match model(&world, frame) {
+                Some((port, sent)) => expected[usize::from(port)].push(sent),
+                None => expected[usize::from(PORTS)].push(frame.to_vec()),
+            }
+        }
+        forwarded += expected[..3].iter().map(Vec::len).sum::<usize>();
+        for isa in [Isa::Portable, Isa::detect()] {
+            let copies = frames.iter().map(|frame| frame.duplicate().unwrap()).collect();
+            assert_eq!(run(isa, &world, copies), expected, "{} in round {round}", isa.name());
+        }
+    }
+    assert!(forwarded > 20_000, "the frames were hardly ever plain: {forwarded}");
+    assert!(world.pool.is_full());
+}
+
+#[test]
+fn checksum_carries_round() {
+    let world = world();
+    for id in 0..=u16::MAX {
+        // The identification decides the checksum, which takes every value but 0xffff.
+        let mut header = builder::Ipv4::new(Ipv4Addr::new(1, 2, 3, 4), Ipv4Addr::new(10, 1, 0, 1), 17);
+        header.id = id;
+        let bytes = builder::padded(builder::ethernet(OURS, MacAddr::ZERO, 0x800, &header.packet(&[0; 8])));
+        for isa in [Isa::Portable, Isa::detect()] {
+            let out = run(isa, &world, vec![world.pool.frame_from(&bytes).unwrap()]);
+            assert_eq!(builder::checksum(&out[1][0][14..34]), 0, "{} with id {id:#x}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn order_is_kept_and_nothing_is_lost() {
+    let world = world();
+    let (free, all) = world.pool.available();
+    assert_eq!(free, all);
+    let frames: Vec<_> = (0..150u8)
+        .map(|n| {
+            let dst = Ipv4Addr::new(10, n % 3, 0, n);
+            let header = builder::Ipv4::new(Ipv4Addr::new(1, 2, 3, 4), dst, 17);
+            let bytes = builder::ethernet(OURS, MacAddr::ZERO, 0x800, &header.packet(&[0; 26]));
+            world.pool.frame_from(&bytes).unwrap()
+        })
+        .collect();
+    for (port, batch) in run(Isa::detect(), &world, frames).iter().take(3).enumerate() {
+        let seen: Vec<u8> = batch.iter().map(|frame| frame[33]).collect();
+        let expected: Vec<u8> = (0..150).filter(|n| usize::from(n % 3) == port).collect();
+        assert_eq!(seen, expected);
+    }
+}

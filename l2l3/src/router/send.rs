@@ -1,0 +1,207 @@
+//! The general path out: holds for neighbours, MTU, fragments, the Ethernet header; and ICMP errors.
+
+use std::net::Ipv4Addr;
+
+use wire::{DropReason, Frame, FramePool, FromBytes, Ipv4Header};
+
+use super::receive::Packet;
+use super::{Context, Event, Router};
+use crate::adjacency::{Adjacency, Target};
+use crate::arp;
+use crate::fragment::fragment;
+use crate::group::flow_hash;
+use crate::icmp::{self, ErrorKind};
+use crate::interface::{IfaceId, PortId};
+use crate::neighbour::{Key, RequestTo};
+
+/// Whose packet it is.
+#[derive(Clone, Copy)]
+pub(super) enum Origin {
+    /// Another host's, which hears of errors.
+    Transit(Packet),
+    /// Ours.
+    Own,
+}
+
+impl<F: Frame> Router<F> {
+    /// Sends a packet that was made here to `dst`. The frame begins at the IPv4 header.
+    pub fn originate<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, frame: F, dst: Ipv4Addr) {
+        self.counters.originated.add(1);
+        self.send(cx, frame, dst);
+    }
+
+    /// Sends a packet of ours to `dst`. The frame begins at the IPv4 header.
+    pub(super) fn send<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, frame: F, dst: Ipv4Addr) {
+        let adjacency = *self.adjacencies.resolve(cx.fib.lookup(dst.to_bits()), flow_hash(self.flow_seed, 0, dst.to_bits(), 0, 0));
+        self.transmit(cx, &adjacency, frame, Some(Origin::Own));
+    }
+
+    /// Sends a packet the way of `adjacency`. `origin` is `None` for one that had waited, whose sender
+    /// hears of a too small MTU no more.
+    pub(super) fn transmit<P: FramePool<Frame = F>>(
+        &mut self,
+        cx: &mut Context<'_, P>,
+        adjacency: &Adjacency,
+        frame: F,
+        origin: Option<Origin>,
+    ) {
+        match adjacency.target() {
+            Target::Forward(..) => self.transmit_to(cx, adjacency, frame, origin),
+            Target::Incomplete(iface, ip) => self.wait(cx, Key { iface, ip }, frame),
+            Target::Glean(iface) => match destination(&frame) {
+                Some(ip) => self.wait(cx, Key { iface, ip }, frame),
+                None => self.drop(frame, DropReason::Ipv4TooShort),
+            },
+            Target::Blackhole => self.drop(frame, DropReason::Blackhole),
+            Target::Unreachable => self.drop(frame, DropReason::Unreachable),
+            Target::Multicast => self.drop(frame, DropReason::Multicast),
+            Target::Broadcast | Target::Local => self.drop(frame, DropReason::Broadcast),
+            Target::Martian => self.drop(frame, DropReason::MartianDestination),
+            Target::NoRoute | Target::Group(_) => self.drop(frame, DropReason::NoRoute),
+        }
+    }
+
+    /// Sends to a resolved next hop, in fragments if need be.
+    fn transmit_to<P: FramePool<Frame = F>>(
+        &mut self,
+        cx: &mut Context<'_, P>,
+        adjacency: &Adjacency,
+        mut frame: F,
+        origin: Option<Origin>,
+    ) {
+        let mtu = adjacency.mtu();
+        let fits = frame.len() <= usize::from(mtu);
+        let may_fragment = Ipv4Header::ref_from_prefix(frame.data()).is_ok_and(|(h, _)| !h.dont_fragment());
+        if !fits && !may_fragment {
+            if let Some(Origin::Transit(packet)) = origin {
+                self.send_error(cx, &packet, &frame, ErrorKind::FragmentationNeeded { mtu });
+            }
+            return self.drop(frame, DropReason::FragmentationNeeded);
+        }
+        let l2_len = adjacency.l2_len();
+        match frame.prepend(l2_len) {
+            Ok(l2) => adjacency.write_l2(l2),
+            Err(_) => return self.drop(frame, DropReason::NoFrame),
+        }
+        frame.clear_flags();
+        if fits {
+            return self.enqueue(cx, adjacency.port(), frame);
+        }
+        let mut fragments = std::mem::take(&mut self.fragments);
+        match fragment(frame, l2_len, mtu, cx.pool, &mut fragments) {
+            Ok(()) => {
+                self.counters.consumed.add(1);
+                self.counters.originated.add(fragments.len() as u64);
+            }
+            Err((reason, frame)) => self.drop(frame, reason),
+        }
+        for frame in fragments.drain(..) {
+            self.enqueue(cx, adjacency.port(), frame);
+        }
+        self.fragments = fragments;
+    }
+
+    /// Puts a whole frame into its port's batch.
+    pub(super) fn enqueue<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, port: PortId, frame: F) {
+        if let Err(frame) = cx.out.send(port, frame) {
+            self.drop(frame, DropReason::TxFull);
+        }
+    }
+
+    /// Keeps a packet until its next hop answers, and has it asked for.
+    fn wait<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, key: Key, frame: F) {
+        self.counters.held.add(1);
+        let outcome = self.hold.push(cx.now, key, frame);
+        if outcome.ask {
+            self.tell(cx, Event::Resolve(key.iface, key.ip));
+        }
+        if let Some(frame) = outcome.dropped {
+            self.counters.held.sub(1);
+            self.drop(frame, DropReason::HoldFull);
+        }
+    }
+
+    /// Drops a packet whose next hop on `iface` did not answer, and tells its sender.
+    pub(super) fn unreachable<P: FramePool<Frame = F>>(
+        &mut self,
+        cx: &mut Context<'_, P>,
+        iface: IfaceId,
+        frame: F,
+    ) {
+        if let Ok((&header, _)) = Ipv4Header::ref_from_prefix(frame.data()) {
+            let has_options = header.header_len() > Ipv4Header::LEN;
+            let packet = Packet { iface, header, has_options, to_group: false };
+            self.send_error(cx, &packet, &frame, ErrorKind::HostUnreachable);
+        }
+        self.drop(frame, DropReason::NeighbourUnreachable);
+    }
+
+    /// Sends an ICMP error about a packet, where that is allowed and not too often.
+    pub(super) fn send_error<P: FramePool<Frame = F>>(
+        &mut self,
+        cx: &mut Context<'_, P>,
+        packet: &Packet,
+        offending: &F,
+        kind: ErrorKind,
+    ) {
+        let to = packet.header.src();
+        let own = self.interfaces.owns(to);
+        let broadcast = |addr| self.interfaces.iter().any(|iface| iface.is_directed_broadcast(addr));
+        let to_group = packet.to_group || broadcast(packet.header.dst()) || broadcast(to);
+        if own || !self.icmp.permit(cx.now, offending.data(), to_group, kind) {
+            return;
+        }
+        // RFC 1812 section 4.3.2.4 would have the address of the interface the error leaves by; people
+        // tracing a route expect that of the interface the packet came in by, as all routers give it.
+        let by_ingress = self.interfaces.get(packet.iface).and_then(|iface| {
+            iface.addr_towards(to).or_else(|| iface.addresses.first().copied()).map(|a| a.addr)
+        });
+        let Some(source) = by_ingress.or_else(|| self.source_towards(cx.fib, to)) else { return };
+        if let Some(error) = icmp::error(cx.pool, offending, 0, kind, source) {
+            self.originate(cx, error, to);
+        }
+    }
+
+    /// Sends an ARP request for `target`, as the neighbour table asks for.
+    pub fn send_arp_request<P: FramePool<Frame = F>>(
+        &mut self,
+        cx: &mut Context<'_, P>,
+        target: Key,
+        to: RequestTo,
+    ) {
+        let dst = match to {
+            RequestTo::Broadcast => wire::MacAddr::BROADCAST,
+            RequestTo::Unicast(mac) => mac,
+        };
+        self.send_arp(cx, target.iface, |frame, iface| arp::build_request(frame, iface, target.ip, dst).is_ok());
+    }
+
+    /// Announces our address `own` on `iface` (RFC 5227 section 2.3).
+    pub fn send_arp_announcement<P: FramePool<Frame = F>>(
+        &mut self,
+        cx: &mut Context<'_, P>,
+        iface: IfaceId,
+        own: Ipv4Addr,
+    ) {
+        self.send_arp(cx, iface, |frame, iface| arp::build_announcement(frame, iface, own).is_ok());
+    }
+
+    fn send_arp<P: FramePool<Frame = F>>(
+        &mut self,
+        cx: &mut Context<'_, P>,
+        iface: IfaceId,
+        build: impl FnOnce(&mut F, &crate::interface::Interface) -> bool,
+    ) {
+        let interfaces = self.interfaces.clone();
+        let (Some(iface), Some(mut frame)) = (interfaces.get(iface), cx.pool.alloc()) else { return };
+        if build(&mut frame, iface) {
+            self.counters.originated.add(1);
+            self.enqueue(cx, iface.port, frame);
+        }
+    }
+}
+
+/// The destination of the packet that a frame begins with.
+fn destination<F: Frame>(frame: &F) -> Option<Ipv4Addr> {
+    Ipv4Header::ref_from_prefix(frame.data()).ok().map(|(header, _)| header.dst())
+}

@@ -1,0 +1,243 @@
+//! An owned frame in DPDK's memory.
+
+use crate::segment::Segment;
+use dpdk_sys as sys;
+use std::fmt;
+use std::mem;
+use wire::{Frame, NoRoom, RxFlags};
+
+/// A frame: a chain of DPDK mbufs, of which this is the owner. It is one pointer, so that a slice of
+/// these is what DPDK's burst functions take; it moves and is never shared; dropping it gives every
+/// segment back to its pool, from any thread.
+#[repr(transparent)]
+pub struct Mbuf(Segment);
+
+const _: () = assert!(size_of::<Mbuf>() == size_of::<*mut sys::rte_mbuf>());
+const _: () = assert!(size_of::<Option<Mbuf>>() == size_of::<Mbuf>());
+
+// The flags of `wire` are DPDK's.
+const _: () = assert!(RxFlags::VLAN_STRIPPED == sys::SL_MBUF_F_RX_VLAN_STRIPPED);
+const _: () = assert!(RxFlags::RSS_HASH == sys::SL_MBUF_F_RX_RSS_HASH);
+const _: () = assert!(RxFlags::IP_CKSUM_BAD == sys::SL_MBUF_F_RX_IP_CKSUM_BAD);
+const _: () = assert!(RxFlags::IP_CKSUM_GOOD == sys::SL_MBUF_F_RX_IP_CKSUM_GOOD);
+const _: () = assert!(RxFlags::L4_CKSUM_BAD == sys::SL_MBUF_F_RX_L4_CKSUM_BAD);
+const _: () = assert!(RxFlags::L4_CKSUM_GOOD == sys::SL_MBUF_F_RX_L4_CKSUM_GOOD);
+
+/// Says how a segment's bytes lie: not what the device said, and not to be forgotten.
+const LAYOUT_FLAGS: u64 = sys::SL_MBUF_F_EXTERNAL | sys::SL_MBUF_F_INDIRECT;
+
+/// Checksums that the device is to fill in as it sends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TxChecksum {
+    /// The IPv4 header's. Its field must be zero.
+    Ipv4,
+    /// The IPv4 header's and TCP's, whose field must hold the pseudo-header's sum.
+    Ipv4Tcp,
+    /// The IPv4 header's and UDP's, whose field must hold the pseudo-header's sum.
+    Ipv4Udp,
+}
+
+impl Mbuf {
+    /// Asks the device for checksums, where [`Granted`](crate::Granted) has them. The Ethernet header
+    /// with its tags is `l2_len` bytes long (below 128), the IPv4 header `l3_len` (below 64).
+    #[inline]
+    pub fn request_checksum(&mut self, wanted: TxChecksum, l2_len: u8, l3_len: u8) {
+        let l4 = match wanted {
+            TxChecksum::Ipv4 => 0,
+            TxChecksum::Ipv4Tcp => sys::SL_MBUF_F_TX_TCP_CKSUM,
+            TxChecksum::Ipv4Udp => sys::SL_MBUF_F_TX_UDP_CKSUM,
+        };
+        debug_assert!(l2_len < 128 && l3_len < 64);
+        let flags = sys::SL_MBUF_F_TX_IPV4 | sys::SL_MBUF_F_TX_IP_CKSUM | l4;
+        self.0.set_ol_flags(self.0.ol_flags() | flags);
+        self.0.set_tx_offload(u64::from(l2_len) | u64::from(l3_len) << sys::SL_L3_LEN_SHIFT);
+    }
+
+    /// The DPDK port that received the frame.
+    #[inline(always)]
+    pub fn port(&self) -> u16 {
+        self.0.port()
+    }
+
+    /// The last segment of the chain.
+    #[inline]
+    fn last(&self) -> Segment {
+        let mut segment = self.0;
+        if self.0.nb_segs() > 1 {
+            while let Some(next) = segment.next() {
+                segment = next;
+            }
+        }
+        segment
+    }
+
+    /// Gives up ownership.
+    #[inline(always)]
+    fn into_segment(self) -> Segment {
+        let segment = self.0;
+        mem::forget(self);
+        segment
+    }
+}
+
+// SAFETY: an mbuf belongs to its one owner, and pools take buffers back from any thread.
+unsafe impl Send for Mbuf {}
+
+// SAFETY: a shared reference allows reads alone.
+unsafe impl Sync for Mbuf {}
+
+impl Drop for Mbuf {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the chain is ours, and is not used again.
+        unsafe { sys::sl_free(self.0.as_ptr()) };
+    }
+}
+
+impl Frame for Mbuf {
+    #[inline(always)]
+    fn data(&self) -> &[u8] {
+        // SAFETY: the segment's bytes are this frame's, borrowed for as long as it is.
+        unsafe { self.0.bytes() }
+    }
+
+    #[inline(always)]
+    fn data_mut(&mut self) -> &mut [u8] {
+        debug_assert_eq!(self.0.refcnt(), 1, "a shared frame is changed");
+        // SAFETY: the segment's bytes are this frame's alone, borrowed for as long as it is.
+        unsafe { self.0.bytes_mut() }
+    }
+
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.0.pkt_len() as usize
+    }
+
+    #[inline(always)]
+    fn segments(&self) -> usize {
+        usize::from(self.0.nb_segs())
+    }
+
+    fn copy_out(&self, offset: usize, out: &mut [u8]) -> usize {
+        let mut skip = offset;
+        let mut copied = 0;
+        let mut segment = Some(self.0);
+        while let Some(current) = segment.filter(|_| copied < out.len()) {
+            // SAFETY: a segment of this frame's chain, which is borrowed.
+            let bytes = unsafe { current.bytes() };
+            let from = bytes.get(skip..).unwrap_or_default();
+            let n = from.len().min(out.len() - copied);
+            out[copied..copied + n].copy_from_slice(&from[..n]);
+            copied += n;
+            skip = skip.saturating_sub(bytes.len());
+            segment = current.next();
+        }
+        copied
+    }
+
+    #[inline]
+    fn prepend(&mut self, n: usize) -> Result<&mut [u8], NoRoom> {
+        let data_off = usize::from(self.0.data_off());
+        let data_len = usize::from(self.0.data_len());
+        if n > data_off || data_len + n > usize::from(u16::MAX) {
+            return Err(NoRoom);
+        }
+        self.0.set_data_off((data_off - n) as u16);
+        self.0.set_data_len((data_len + n) as u16);
+        self.0.set_pkt_len(self.0.pkt_len() + n as u32);
+        Ok(&mut self.data_mut()[..n])
+    }
+
+    #[inline]
+    fn trim_front(&mut self, n: usize) {
+        let data_len = usize::from(self.0.data_len());
+        assert!(n <= data_len, "{n} bytes taken off a segment of {data_len}");
+        self.0.set_data_off(self.0.data_off() + n as u16);
+        self.0.set_data_len((data_len - n) as u16);
+        self.0.set_pkt_len(self.0.pkt_len() - n as u32);
+    }
+
+    #[inline]
+    fn append(&mut self, n: usize) -> Result<&mut [u8], NoRoom> {
+        let mut last = self.last();
+        let data_len = usize::from(last.data_len());
+        if n > last.tailroom() {
+            return Err(NoRoom);
+        }
+        last.set_data_len((data_len + n) as u16);
+        self.0.set_pkt_len(self.0.pkt_len() + n as u32);
+        // SAFETY: a segment of this frame's chain, which is borrowed for as long as the bytes are.
+        let bytes = unsafe { last.bytes_mut() };
+        Ok(&mut bytes[data_len..])
+    }
+
+    fn truncate(&mut self, len: usize) {
+        if len >= self.len() {
+            return;
+        }
+        let mut segment = self.0;
+        let mut count = 1;
+        let mut left = len;
+        while left > usize::from(segment.data_len()) {
+            let Some(next) = segment.next() else { break };
+            left -= usize::from(segment.data_len());
+            segment = next;
+            count += 1;
+        }
+        segment.set_data_len(left as u16);
+        let rest = if self.segments() > 1 { segment.next() } else { None };
+        if let Some(rest) = rest {
+            segment.set_next(None);
+            drop(Mbuf(rest));
+        }
+        self.0.set_nb_segs(count);
+        self.0.set_pkt_len(len as u32);
+    }
+
+    fn chain(&mut self, tail: Self) -> Result<(), Self> {
+        let Some(count) = self.0.nb_segs().checked_add(tail.0.nb_segs()) else { return Err(tail) };
+        let mut tail = tail.into_segment();
+        self.last().set_next(Some(tail));
+        self.0.set_nb_segs(count);
+        self.0.set_pkt_len(self.0.pkt_len() + tail.pkt_len());
+        // What belongs to a chain's head is not looked at in the others, but goes to the pool with them.
+        tail.set_nb_segs(1);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn rx_flags(&self) -> RxFlags {
+        RxFlags(self.0.ol_flags())
+    }
+
+    #[inline(always)]
+    fn vlan_tci(&self) -> u16 {
+        self.0.vlan_tci()
+    }
+
+    #[inline(always)]
+    fn rss_hash(&self) -> u32 {
+        self.0.rss()
+    }
+
+    #[inline(always)]
+    fn clear_flags(&mut self) {
+        self.0.set_ol_flags(self.0.ol_flags() & LAYOUT_FLAGS);
+    }
+
+    #[inline]
+    fn free_bulk(frames: &mut Vec<Self>) {
+        let count = frames.len();
+        // SAFETY: the vector forgets its frames before they are freed. An Mbuf is a pointer to an mbuf.
+        unsafe {
+            frames.set_len(0);
+            sys::rte_pktmbuf_free_bulk(frames.as_mut_ptr().cast(), count as u32);
+        }
+    }
+}
+
+impl fmt::Debug for Mbuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mbuf").field("len", &self.len()).field("segments", &self.segments()).finish()
+    }
+}

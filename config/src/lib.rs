@@ -11,6 +11,7 @@ mod limits;
 mod model;
 mod network;
 mod plan;
+mod print;
 mod raw;
 mod reader;
 mod routes;

@@ -80,3 +80,32 @@ impl Default for Limits {
         Self::from_settings(|_| None)
     }
 }
+
+impl Limits {
+    /// Groups of the route table's second level, one for each /24 that holds longer routes. Each neighbour
+    /// may need one, and of a full Internet table's routes few are longer than /24.
+    pub fn route_groups(&self) -> usize {
+        self.neighbours as usize + self.routes as usize / 64 + 64
+    }
+
+    /// Fragments of all datagrams that one worker reassembles: full Ethernet frames, and half as many again.
+    pub fn reassembly_fragments(&self) -> usize {
+        self.reassembly_bytes as usize / 1024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_in_range_and_agree() {
+        for row in Limits::TABLE {
+            let default = row.default.unwrap_or(row.min);
+            assert!((row.min..=row.max).contains(&default), "{}", row.name);
+        }
+        let limits = Limits::default();
+        assert!(limits.hold_per_neighbour <= limits.hold_packets);
+        assert!(limits.reassembly_fragments() >= 45, "one datagram of 64 KiB in Ethernet frames");
+    }
+}

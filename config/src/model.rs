@@ -77,7 +77,7 @@ pub struct Port {
     pub name: String,
     /// DPDK devargs, for instance `net_tap0,iface=lan` or `0000:01:00.0`.
     pub device: String,
-    /// The largest IPv4 packet the device carries, in bytes: the largest of its interfaces' MTUs.
+    /// The largest IPv4 packet the device carries, in bytes; no interface of it has a larger MTU.
     pub mtu: u16,
     /// Receive queues; `None`: one for each worker that polls the port, as far as the device allows.
     pub rx_queues: Option<u16>,

@@ -37,10 +37,11 @@ pub(crate) struct Link {
     pub(crate) span: Range<usize>,
 }
 
-/// Checks the ports and numbers them and their interfaces. `workers`: how many there are.
-pub(crate) fn network(raw: &[RawPort], workers: u16, errors: &Errors) -> Network {
+/// Checks the ports and numbers them and their interfaces. `whole`: all of them could be read; `workers`: how
+/// many there are.
+pub(crate) fn network(raw: &[RawPort], whole: bool, workers: u16, errors: &Errors) -> Network {
     let before = errors.count();
-    let mut network = Network { ports: Vec::new(), interfaces: Vec::new(), links: Vec::new(), sound: true };
+    let mut network = Network { ports: Vec::new(), interfaces: Vec::new(), links: Vec::new(), sound: whole };
     let mut names = HashMap::new();
     let mut devices = HashMap::new();
     for port in raw {
@@ -55,7 +56,7 @@ pub(crate) fn network(raw: &[RawPort], workers: u16, errors: &Errors) -> Network
         let message = format!("{} interfaces are too many", network.interfaces.len());
         errors.add(errors.at(last.span(), message, "the last of them").help("at most 4096, VLANs included"));
     }
-    network.sound = errors.count() == before;
+    network.sound &= errors.count() == before;
     network
 }
 
@@ -176,7 +177,7 @@ impl Network {
         let found = self.interfaces.iter().position(|interface| interface.name == *name.get_ref());
         if found.is_none() && self.sound {
             let names = self.interfaces.iter().map(|interface| interface.name.as_str());
-            let message = format!("there is no interface `{}`", name.get_ref());
+            let message = format!("there is no interface `{}`", name.get_ref().escape_debug());
             let help = did_you_mean(name.get_ref(), names, "interfaces");
             errors.add(errors.at(name.span(), message, "not found").help(help));
         }
@@ -212,7 +213,8 @@ impl Network {
                 "name a neighbour's address".to_owned(),
             ));
         }
-        if link.net.len() <= 30 && (addr == link.net.addr() || addr == link.net.last()) {
+        if link.ours.is_some() && link.net.len() <= 30 && (addr == link.net.addr() || addr == link.net.last())
+        {
             let help =
                 format!("addresses in {} lie between {} and {}", link.net, link.net.addr(), link.net.last());
             return Err((format!("{addr} is the network or broadcast address of {}", link.net), help));
@@ -261,7 +263,7 @@ fn no_twin<T, K: std::hash::Hash + Eq + std::fmt::Display>(
     let key = key(item.get_ref());
     match seen.get(&key) {
         Some(first) => {
-            let error = errors.at(item.span(), format!("the {what} {key} is used twice"), "again here");
+            let error = errors.at(item.span(), format!("the {what} `{key}` is used twice"), "again here");
             errors.add(error.also(first.clone(), "first here"));
         }
         None => {

@@ -17,6 +17,8 @@ pub(crate) struct Raw {
     pub(crate) name: Option<Spanned<String>>,
     pub(crate) dpdk: RawDpdk,
     pub(crate) ports: Vec<RawPort>,
+    /// Whether all that is written of the ports could be read.
+    pub(crate) ports_whole: bool,
     pub(crate) workers: RawWorkers,
     pub(crate) routes: Vec<RawRoute>,
     pub(crate) routes_file: Option<Spanned<String>>,
@@ -109,17 +111,23 @@ impl RawLimits {
 
 /// Reads the file; what is wrong goes to `errors`.
 pub(crate) fn read(root: &Spanned<DeTable<'_>>, errors: &Errors) -> Raw {
-    read_root(root, errors, |t| Raw {
-        name: t.get("name", |v| v.parsed("a name", word)),
-        dpdk: t.table("dpdk", "[dpdk]", dpdk),
-        ports: t.tables("port", "[[port]]", port),
-        workers: t.table("workers", "[workers]", workers),
-        routes: t.tables("route", "[[route]]", |t| route(t, errors)),
-        routes_file: t.table("routing", "[routing]", |t| t.get("routes_file", Value::text)),
-        neighbours: t.tables("neighbour", "[[neighbour]]", neighbour),
-        limits: t.table("limits", "[limits]", limits),
-        socket: t
-            .table("control", "[control]", |t| t.get("socket", |v| v.parsed("a socket's path", socket_path))),
+    read_root(root, errors, |t| {
+        let before = errors.count();
+        let ports = t.tables("port", "[[port]]", port);
+        Raw {
+            ports_whole: errors.count() == before,
+            ports,
+            name: t.get("name", |v| v.parsed("a name", word)),
+            dpdk: t.table("dpdk", "[dpdk]", dpdk),
+            workers: t.table("workers", "[workers]", workers),
+            routes: t.tables("route", "[[route]]", |t| route(t, errors)),
+            routes_file: t.table("routing", "[routing]", |t| t.get("routes_file", Value::text)),
+            neighbours: t.tables("neighbour", "[[neighbour]]", neighbour),
+            limits: t.table("limits", "[limits]", limits),
+            socket: t.table("control", "[control]", |t| {
+                t.get("socket", |v| v.parsed("a socket's path", socket_path))
+            }),
+        }
     })
 }
 

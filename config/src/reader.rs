@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diag::Errors;
-use crate::suggest::did_you_mean;
+use crate::suggest::{did_you_mean, nearest};
 
 /// One table of the file; one that is absent reads as an empty one.
 pub(crate) struct Table<'a> {
@@ -37,7 +37,7 @@ pub(crate) fn read_root<'a, T>(
     errors: &'a Errors,
     fields: impl FnOnce(&Table<'a>) -> T,
 ) -> T {
-    Table::new("the top level", 0..0, Some(root.get_ref()), errors).read(fields)
+    Table::new("the file", 0..0, Some(root.get_ref()), errors).read(fields)
 }
 
 impl<'a> Table<'a> {
@@ -56,8 +56,8 @@ impl<'a> Table<'a> {
         for key in self.content.iter().flat_map(|table| table.keys()) {
             let name = key.get_ref().as_ref();
             if !asked.contains(&name) {
-                let message = format!("unknown key `{name}` in {}", self.title);
-                let help = did_you_mean(name, asked.iter().copied(), "keys here");
+                let message = format!("unknown key `{}` in {}", name.escape_debug(), self.title);
+                let help = did_you_mean(name, asked.iter().copied(), "keys");
                 self.errors.add(self.errors.at(key.span(), message, "nothing has this name").help(help));
             }
         }
@@ -130,21 +130,23 @@ impl<'a> Table<'a> {
 }
 
 impl<'a> Value<'a> {
-    pub(crate) fn span(&self) -> Range<usize> {
+    fn span(&self) -> Range<usize> {
         self.value.span()
     }
 
     /// Reports that the value is not `what` it should be.
-    pub(crate) fn wrong<T>(&self, what: &str) -> Option<T> {
+    fn wrong<T>(&self, what: &str) -> Option<T> {
         self.wrong_with(what, None)
     }
 
     fn wrong_with<T>(&self, what: &str, help: Option<String>) -> Option<T> {
-        let label = match self.value.get_ref() {
-            DeValue::Integer(_) | DeValue::String(_) => "not this".to_owned(),
-            other => format!("this is a {}", other.type_str()),
+        let shown = match self.value.get_ref() {
+            DeValue::String(text) if text.chars().count() > 40 => "this text".to_owned(),
+            DeValue::String(text) => format!("{text:?}"),
+            DeValue::Integer(number) => number.to_string(),
+            other => format!("a {}", other.type_str()),
         };
-        let error = self.errors.at(self.span(), format!("`{}` is not {what}", self.key), &label);
+        let error = self.errors.at(self.span(), format!("`{}`: {shown} is not {what}", self.key), "here");
         self.errors.add(match help {
             Some(help) => error.help(help),
             None => error,
@@ -173,11 +175,12 @@ impl<'a> Value<'a> {
         let quoted: Vec<String> = names.clone().map(|name| format!("\"{name}\"")).collect();
         let what = format!("one of {}", quoted.join(", "));
         let DeValue::String(text) = self.value.get_ref() else { return self.wrong(&what) };
-        let found = words.iter().find(|(name, _)| name == text);
-        found.map_or_else(
-            || self.wrong_with(&what, Some(did_you_mean(text, names, "words"))),
-            |(_, value)| Some(*value),
-        )
+        match words.iter().find(|(name, _)| name == text) {
+            Some((_, value)) => Some(*value),
+            None => {
+                self.wrong_with(&what, nearest(text, names).map(|near| format!("did you mean \"{near}\"?")))
+            }
+        }
     }
 
     pub(crate) fn boolean(self) -> Option<bool> {
@@ -202,7 +205,9 @@ impl<'a> Value<'a> {
     pub(crate) fn or_auto<T>(self, read: impl FnOnce(Value<'a>) -> Option<T>) -> Option<Option<T>> {
         match self.value.get_ref() {
             DeValue::String(word) if word == "auto" => Some(None),
-            DeValue::String(_) => self.wrong("\"auto\", and not a number or a list"),
+            DeValue::String(_) => {
+                self.wrong_with("\"auto\"", Some("anything else stands without quotes".to_owned()))
+            }
             _ => read(self).map(Some),
         }
     }

@@ -242,3 +242,70 @@ impl Parser<'_> {
         LineError { span: start..start + length, what, help }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a line says, by the standard library's parsers; `None` if it is wrong, `Some(None)` if blank.
+    fn naive(line: &str) -> Option<Option<(Ipv4Prefix, Vec<Ipv4Addr>)>> {
+        let words: Vec<&str> = line.split('#').next()?.split_ascii_whitespace().collect();
+        match words[..] {
+            [] => Some(None),
+            [prefix, "blackhole" | "unreachable"] => Some(Some((prefix.parse().ok()?, Vec::new()))),
+            [prefix, "via", list] => {
+                let gateways = list.split(',').map(|gateway| gateway.parse().ok()).collect::<Option<_>>()?;
+                Some(Some((prefix.parse().ok()?, gateways)))
+            }
+            _ => None,
+        }
+    }
+
+    fn word() -> impl Strategy<Value = String> {
+        const ODD: &[&str] =
+            &["via", "blackhole", "unreachable", "/", ",", "#", "x", "", "1.2.3", "1.2.3.4.5", "01.2.3.4"];
+        prop_oneof![
+            (0_u32..300, 0_u32..300, 0_u32..4).prop_map(|(a, b, c)| format!("{a}.{b}.{c}.0")),
+            (any::<u32>(), 0_u8..34).prop_map(|(bits, len)| {
+                let bits = bits & u32::MAX.checked_shl(32 - u32::from(len.min(32))).unwrap_or(0);
+                format!("{}/{len}", Ipv4Addr::from_bits(bits))
+            }),
+            prop::collection::vec(any::<u32>(), 1..4).prop_map(|list| list
+                .iter()
+                .map(|bits| Ipv4Addr::from_bits(*bits).to_string())
+                .collect::<Vec<_>>()
+                .join(",")),
+            prop::sample::select(ODD).prop_map(str::to_owned),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn agrees_with_the_standard_library(prefix in word(), verb in word(), target in word(), free in any::<bool>()) {
+            let verb = if free { verb } else { "via".to_owned() };
+            let line = format!(" {prefix} {verb}\t{target}");
+            let (routes, errors) = parse(&line);
+            match naive(&line) {
+                None => prop_assert_eq!((routes.entries.len(), errors.len()), (0, 1), "{}", line),
+                Some(None) => prop_assert_eq!((routes.entries.len(), errors.len()), (0, 0), "{}", line),
+                Some(Some((prefix, gateways))) => {
+                    prop_assert!(errors.is_empty(), "{line}: {errors:?}");
+                    prop_assert_eq!(routes.entries[0].prefix, prefix);
+                    let list = routes.gateways.first().map_or(&[][..], |list| &list.addresses);
+                    prop_assert_eq!(list, &gateways[..]);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_place_of_a_route() {
+        let text = "# x\n\n 1.0.0.0/8 blackhole\n2.0.0.0/8 blackhole # y\n\t# 3\n3.0.0.0/8#z";
+        let found: Vec<&str> = (0..3).map(|n| &text[span_of_route(text, n)]).collect();
+        assert_eq!(found, ["1.0.0.0/8", "2.0.0.0/8", "3.0.0.0/8"]);
+    }
+}

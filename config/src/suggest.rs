@@ -6,17 +6,25 @@ pub(crate) fn did_you_mean<'a>(
     known: impl Iterator<Item = &'a str> + Clone,
     kind: &str,
 ) -> String {
-    let near = known.clone().map(|known| (distance(name, known), known)).min();
-    match near {
-        None => format!("there are no {kind}"),
-        Some((distance, known)) if distance <= (name.chars().count() / 3).max(1) => {
-            format!("did you mean `{known}`?")
-        }
-        Some(_) => {
-            let list: Vec<String> = known.map(|known| format!("`{known}`")).collect();
-            format!("the {kind} are {}", list.join(", "))
-        }
+    if let Some(near) = nearest(name, known.clone()) {
+        return format!("did you mean `{near}`?");
     }
+    let list: Vec<String> = known.map(|known| format!("`{known}`")).collect();
+    if list.is_empty() {
+        format!("there are no {kind}")
+    } else {
+        format!("the {kind} are {}", list.join(", "))
+    }
+}
+
+/// The one of `known` that `name` was probably meant to be: at most every third letter is wrong.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let most = (name.chars().count() / 3).max(1);
+    known
+        .map(|known| (distance(name, known), known))
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|near| near.1)
 }
 
 /// How many letters to insert, delete, replace or swap with their neighbour to get from `a` to `b`

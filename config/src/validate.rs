@@ -68,7 +68,7 @@ fn build(
     let folder = path.parent().unwrap_or(Path::new(""));
     let routes_file = raw.routes_file.as_ref().map(|file| folder.join(file.get_ref()));
     let workers = workers(&raw.workers, &raw.ports, machine, &errors);
-    let mut network = network(&raw.ports, workers.cores.len() as u16, &errors);
+    let mut network = network(&raw.ports, raw.ports_whole, workers.cores.len() as u16, &errors);
     let mut table = RouteTable::default();
     table.add_written(&raw.routes, &mut network, &errors);
     match routes_file.as_deref().and_then(|file| Some((file, read_routes(file)?))) {

@@ -52,7 +52,7 @@ check_fragments() {
 
 check_dont_fragment() {
     step "DF: a packet of $MTU_A bytes that must not be fragmented meets B's MTU of $MTU_B"
-    live a 10 ping -n -c 1 -W 2 -M do -s $((MTU_A - 28)) "$B"
+    live a 10 ping -n -c 1 -W 2 -M "do" -s $((MTU_A - 28)) "$B"
     grep -Eq "From $ROUTER_A .*Frag needed and DF set \(mtu = $MTU_B\)" "$OUT"
     verdict $? "fragmentation needed comes from $ROUTER_A with MTU $MTU_B"
     live a 10 ip route get "$B"
@@ -73,7 +73,7 @@ iperf() {
     local client=$1 seconds=$2 server=b address=$B tick
     shift 2
     [[ $client == b ]] && server=a address=$A
-    (in_ns "$server" iperf3 --server --one-off >"$STATE/iperf.log" 2>&1) &
+    (in_ns "$server" iperf3 --server --one-off >"$STATE/iperf.log" 2>&1) 8>&- 9>&- &
     local server_pid=$!
     for ((tick = 0; tick < 50; tick++)); do
         [[ -n $(in_ns "$server" ss -Hltn 'sport = :5201') ]] && break
@@ -121,7 +121,7 @@ check_udp() {
 check_page() {
     step "HTTP: curl on A fetches pages from nginx on B"
     write_page
-    (in_ns b nginx -p "$STATE" -c "$STATE/nginx.conf" -e stderr >"$STATE/nginx.log" 2>&1) &
+    (in_ns b nginx -p "$STATE" -c "$STATE/nginx.conf" -e stderr >"$STATE/nginx.log" 2>&1) 8>&- 9>&- &
     local tick
     for ((tick = 0; tick < 50; tick++)); do
         [[ -n $(in_ns b ss -Hltn 'sport = :80') ]] && break

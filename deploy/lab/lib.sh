@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2016
 # What the lab prints and counts. Sourced by `run`.
 
 if [[ -t 1 || -n ${FORCE_COLOR:-} ]]; then

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2153
 # The lab's network and its router: namespaces, links, configuration, start and stop. Sourced by `run`.
 #
 #   host A                 router                 host B
@@ -26,7 +26,8 @@ claim() {
         lock=$LABS/$n.lock
         exec 9>"$lock"
         # The lock counts only if the file is still the one at that path: a reaper removes it.
-        flock -n 9 && [[ $lock -ef /proc/self/fd/9 ]] || continue
+        flock -n 9 || continue
+        [[ $lock -ef /proc/self/fd/9 ]] || continue
         # Leftovers of a lab whose reaper was killed as well.
         [[ -d $LABS/$n ]] && { "$HERE/reap" "$LABS/$n" </dev/null 9>&-; continue; }
         compgen -G "/run/netns/sluice$n-*" >/dev/null && continue
@@ -89,8 +90,10 @@ host_up() {
 
 # The devargs of the port towards HOST.
 device() {
-    local number=$([[ $1 == a ]] && echo 0 || echo 1)
-    echo "net_$VDEV$number,iface=port-$1$([[ $VDEV == af_packet ]] && echo ,blocksz=65536,framecnt=2048)"
+    local number=0 more=''
+    [[ $1 == a ]] || number=1
+    [[ $VDEV != af_packet ]] || more=,blocksz=65536,framecnt=2048
+    echo "net_$VDEV$number,iface=port-$1$more"
 }
 
 write_config() {
@@ -134,7 +137,7 @@ start_router() {
     say "$CONFIG:"
     indent <"$CONFIG"
     step "sluice run -c $CONFIG"
-    (exec ip netns exec "${NS[r]}" "$SLUICE" run -c "$CONFIG" >"$LOG" 2>&1 8>&- 9>&-) &
+    (exec ip netns exec "${NS[r]}" "$SLUICE" run -c "$CONFIG" >"$LOG" 2>&1) 8>&- 9>&- &
     ROUTER_PID=$!
     local tick
     for ((tick = 0; tick < 300; tick++)); do

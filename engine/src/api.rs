@@ -187,7 +187,8 @@ pub struct BooksReport {
 
 impl From<l2l3::router::Books> for BooksReport {
     fn from(books: l2l3::router::Books) -> Self {
-        let l2l3::router::Books { rx, originated, handed_in, tx, dropped, consumed, held, handed_out } = books;
+        let l2l3::router::Books { rx, originated, handed_in, tx, dropped, consumed, held, handed_out } =
+            books;
         BooksReport { rx, originated, handed_in, tx, dropped, consumed, held, handed_out }
     }
 }

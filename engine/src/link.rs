@@ -1,6 +1,7 @@
 //! The rings between the control thread and a worker, and between workers. Bounded, one producer and
 //! one consumer each; nothing else mutable is shared.
 
+use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -70,7 +71,9 @@ impl Wake {
 
     /// Call before looking for news: what comes after wakes again.
     pub fn clear(&self) {
-        self.pending.store(false, Ordering::Release);
+        // Reads too, so that what was there before the last `wake` is seen by the look that follows. After
+        // a mere store, the look might come first, and the news between the two be missed by both sides.
+        self.pending.swap(false, Ordering::AcqRel);
     }
 }
 
@@ -85,21 +88,37 @@ pub struct WorkerEnd {
 
 /// The control thread's end.
 pub struct ControlEnd {
-    pub(crate) commands: Producer<Command>,
     pub(crate) events: Consumer<Up>,
+    commands: Producer<Command>,
+    /// Commands that the ring had no room for.
+    backlog: VecDeque<Command>,
     done: Arc<CachePadded<AtomicU64>>,
     sent: u64,
 }
 
 impl ControlEnd {
-    /// Sends a command; gives it back if the ring is full.
-    pub fn send(&mut self, command: Command) -> Result<(), Command> {
-        self.commands.push(command).map_err(|rtrb::PushError::Full(command)| command)?;
+    /// Sends a command, after all that were sent before. Where the ring is full, it waits here.
+    pub fn send(&mut self, command: Command) {
+        self.backlog.push_back(command);
         self.sent += 1;
-        Ok(())
+        self.send_backlog();
     }
 
-    /// How many commands were sent.
+    /// Moves what waits into the ring, as far as there is room.
+    pub fn send_backlog(&mut self) {
+        let room = self.commands.slots().min(self.backlog.len());
+        for command in self.backlog.drain(..room) {
+            // There is room: nobody else produces into this ring.
+            drop(self.commands.push(command));
+        }
+    }
+
+    /// Whether the worker has more to do than its ring holds.
+    pub fn is_behind(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
+    /// How many commands were sent, those that still wait included.
     pub fn sent(&self) -> u64 {
         self.sent
     }
@@ -116,7 +135,7 @@ pub fn control_link(wake: &Arc<Wake>) -> (ControlEnd, WorkerEnd) {
     let (events_in, events) = RingBuffer::new(EVENTS);
     let done = Arc::new(CachePadded::new(AtomicU64::new(0)));
     (
-        ControlEnd { commands, events, done: done.clone(), sent: 0 },
+        ControlEnd { events, commands, backlog: VecDeque::new(), done: done.clone(), sent: 0 },
         WorkerEnd { commands: commands_out, events: events_in, wake: wake.clone(), done },
     )
 }
@@ -140,7 +159,8 @@ pub struct Mesh<F> {
 
 /// Rings of `capacity` frames between every two of `workers` workers.
 pub fn mesh<F>(workers: usize, capacity: usize) -> Vec<Mesh<F>> {
-    let empty = || Mesh { to: (0..workers).map(|_| None).collect(), from: (0..workers).map(|_| None).collect() };
+    let empty =
+        || Mesh { to: (0..workers).map(|_| None).collect(), from: (0..workers).map(|_| None).collect() };
     let mut meshes: Vec<Mesh<F>> = (0..workers).map(|_| empty()).collect();
     for from in 0..workers {
         for to in (0..workers).filter(|&to| to != from) {
@@ -150,4 +170,74 @@ pub fn mesh<F>(workers: usize, capacity: usize) -> Vec<Mesh<F>> {
         }
     }
     meshes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A command that can be told from others.
+    fn numbered(n: u32) -> Command {
+        Command::ArpAnnounce(IfaceId(0), Ipv4Addr::from_bits(n))
+    }
+
+    #[test]
+    fn commands_stay_in_order_past_the_rings_end() {
+        let (mut control, mut worker) = control_link(&Arc::default());
+        let mut next = 0;
+        let mut take = |count: u32| {
+            for _ in 0..count {
+                let Ok(Command::ArpAnnounce(_, n)) = worker.commands.pop() else {
+                    panic!("{next} is missing")
+                };
+                assert_eq!(n.to_bits(), next);
+                next += 1;
+            }
+        };
+        for n in 0..3000 {
+            control.send(numbered(n));
+            // The ring holds 1024.
+            assert_eq!(control.is_behind(), n == 1024 || n >= 1034);
+            if n == 1024 {
+                // Room appears while one waits: that one goes first.
+                take(10);
+            }
+        }
+        assert_eq!(control.sent(), 3000);
+        for count in [1000, 990, 1000] {
+            take(count);
+            control.send_backlog();
+        }
+        assert!(!control.is_behind() && worker.commands.is_empty());
+    }
+
+    #[test]
+    fn no_news_is_slept_over() {
+        const ROUNDS: u64 = 30_000;
+        let wake = Arc::<Wake>::default();
+        let (mut news, mut heard) = RingBuffer::new(4);
+        let waker = wake.clone();
+        let worker = std::thread::spawn(move || {
+            for n in 0..ROUNDS {
+                while news.push(n).is_err() {
+                    std::hint::spin_loop();
+                }
+                waker.wake();
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let mut next = 0;
+            while next < ROUNDS {
+                let slept = tokio::time::timeout(std::time::Duration::from_secs(10), wake.wait()).await;
+                assert!(slept.is_ok(), "nobody woke for {next}");
+                wake.clear();
+                while let Ok(n) = heard.pop() {
+                    assert_eq!(n, next);
+                    next += 1;
+                }
+            }
+        });
+        worker.join().unwrap();
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use config::{Config, Poll};
@@ -13,7 +13,7 @@ use l2l3::hold::HoldLimits;
 use l2l3::reassembly;
 use l2l3::router::{Books, Bounds, Router, Steering};
 use tokio::net::UnixListener;
-use wire::RssKey;
+use wire::{Instant, RssKey};
 
 use crate::api::{DropReport, PortReport, WorkerReport};
 use crate::control::server::{End, serve};
@@ -81,13 +81,6 @@ pub struct Report {
     pub error: Option<EngineError>,
 }
 
-/// Tells all workers to stop, and brings them to a stop together.
-struct Stop {
-    flag: AtomicBool,
-    /// All workers have received their last frame; what is in the rings is all there is.
-    quiet: Barrier,
-}
-
 /// Runs workers and control plane until `stop` is ready, then stops in order. `log` gets what an
 /// operator should read; `ready` is called once the workers run.
 ///
@@ -112,13 +105,13 @@ pub fn run<D: Device>(
     let mut control = Control::new(config.clone(), ports, storage, env.now(), seed)?;
     let (workers, infos) = workers::<D>(&config, &control, io, &wake, &rss_key, seed, isa);
 
-    let halt = Arc::new(Stop { flag: AtomicBool::new(false), quiet: Barrier::new(workers.len()) });
+    let halt = Arc::<AtomicBool>::default();
     let threads = start(workers, &cores, poll, &env, &halt)?;
     control.attach(env.now(), infos);
     ready();
     let control = Rc::new(RefCell::new(control));
-    let end = local.block_on(&runtime, serve(&control, env, wake, listener, stop, log));
-    halt.flag.store(true, Ordering::Release);
+    let end = local.block_on(&runtime, serve(&control, env.clone(), wake, listener, stop, log));
+    halt.store(true, Ordering::Release);
     let mut error = match end {
         End::Stopped => None,
         End::PortRemoved(name) => Some(EngineError::PortRemoved(name)),
@@ -133,6 +126,7 @@ pub fn run<D: Device>(
             }
         }
     }
+    empty_rings(&mut stopped, env.now());
     let control = control.borrow();
     Ok(Report {
         books: control.books(),
@@ -143,7 +137,9 @@ pub fn run<D: Device>(
     })
 }
 
-fn workers<D: Device>(
+/// The workers of a configuration, with the ends that [`Control::attach`] takes, but no threads yet.
+/// `io` is in the order of [`config::Workers::cores`].
+pub fn workers<D: Device>(
     config: &Config,
     control: &Control,
     io: Vec<WorkerIo<D>>,
@@ -189,7 +185,7 @@ fn bounds(config: &Config) -> Bounds {
         reassembly: reassembly::Limits {
             datagrams: limits.reassembly_datagrams as usize,
             // Each holds an mbuf: as many as the bytes allow of full Ethernet frames, and some.
-            fragments: limits.reassembly_bytes as usize / 1024,
+            fragments: limits.reassembly_fragments(),
             bytes: limits.reassembly_bytes as usize,
             timeout: Duration::from_secs(30),
         },
@@ -205,33 +201,36 @@ fn start<D: Device>(
     cores: &[u16],
     poll: Poll,
     env: &D::Env,
-    stop: &Arc<Stop>,
+    stop: &Arc<AtomicBool>,
 ) -> Result<Vec<Thread<D>>, EngineError> {
     let (told, heard) = std::sync::mpsc::channel();
     let mut threads = Vec::new();
+    let mut failed = None;
     for (at, (mut worker, &core)) in workers.into_iter().zip(cores).enumerate() {
         let (env, stop, told) = (env.clone(), stop.clone(), told.clone());
         let thread = std::thread::Builder::new().name(format!("worker-{at}")).spawn(move || {
             let guard = enter::<D>(&env, core);
-            let failed = guard.as_ref().err().cloned();
             // Whoever listens has given up already if it does not hear this.
-            let _heard = told.send((at, core, failed));
+            let _heard = told.send((at, core, guard.as_ref().err().cloned()));
+            drop(told);
             if guard.is_ok() {
                 poll_until_stop(&mut worker, poll, &env, &stop);
             }
-            drain(&mut worker, &env, &stop);
             worker
         });
-        threads.push(thread.map_err(|error| EngineError::System(format!("no thread for a worker: {error}")))?);
+        match thread {
+            Ok(thread) => threads.push(thread),
+            Err(error) => failed = Some(EngineError::System(format!("no thread for a worker: {error}"))),
+        }
     }
     drop(told);
-    let failed = heard.iter().take(threads.len()).find_map(|(worker, core, why)| {
+    let unready = |(worker, core, why): (usize, u16, Option<String>)| {
         why.map(|why| EngineError::Worker { worker, core, why })
-    });
-    match failed {
+    };
+    match failed.or_else(|| heard.iter().find_map(unready)) {
         None => Ok(threads),
         Some(error) => {
-            stop.flag.store(true, Ordering::Release);
+            stop.store(true, Ordering::Release);
             threads.into_iter().for_each(|thread| drop(thread.join()));
             Err(error)
         }
@@ -241,34 +240,31 @@ fn start<D: Device>(
 /// Pins the calling thread and makes it the device's.
 fn enter<D: Device>(env: &D::Env, core: u16) -> Result<<D::Env as Env>::ThreadGuard, String> {
     if !core_affinity::set_for_current(core_affinity::CoreId { id: usize::from(core) }) {
-        return Err("the thread cannot be pinned there; is the core online and allowed (taskset, cpuset)?".into());
+        return Err(
+            "the thread cannot be pinned there; is the core online and allowed (taskset, cpuset)?".into()
+        );
     }
     env.enter_thread()
 }
 
-fn poll_until_stop<D: Device>(worker: &mut Worker<D>, poll: Poll, env: &D::Env, stop: &Stop) {
+fn poll_until_stop<D: Device>(worker: &mut Worker<D>, poll: Poll, env: &D::Env, stop: &AtomicBool) {
     let mut rest = Rest::new(poll);
     let mut now = env.now();
-    while !stop.flag.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) {
         let busy = worker.poll_once(now);
         let then = env.now();
         worker.account(busy, then.since(now).as_nanos() as u64);
-        now = then;
-        rest.after(busy);
+        now = if rest.after(busy) { env.now() } else { then };
     }
 }
 
-/// Empties the rings, all workers together. A frame in a ring is handed over once more at most: by its
-/// flow's owner to its port's.
-fn drain<D: Device>(worker: &mut Worker<D>, env: &D::Env, stop: &Stop) {
-    for _ in 0..2 {
-        stop.quiet.wait();
-        worker.drain(env.now());
-    }
-    stop.quiet.wait();
+/// Brings what stopped workers had handed over to each other to where it was going.
+fn empty_rings<D: Device>(workers: &mut [Worker<D>], now: Instant) {
+    // Ends: a frame is handed over twice at most, to its flow's owner and to its port's.
+    while workers.iter_mut().fold(false, |busy, worker| worker.drain(now) | busy) {}
 }
 
-/// What a worker does between loops: nothing, or it sleeps, the longer the longer it found nothing.
+/// What a worker does between loops: nothing, or it sleeps, the longer the longer it found nothing to do.
 struct Rest {
     adaptive: bool,
     idle: u32,
@@ -284,19 +280,18 @@ impl Rest {
         Rest { adaptive: poll == Poll::Adaptive, idle: 0 }
     }
 
+    /// Gives whether it slept.
     #[inline]
-    fn after(&mut self, busy: bool) {
+    fn after(&mut self, busy: bool) -> bool {
         if !self.adaptive {
-            return;
+            return false;
         }
-        if busy {
-            self.idle = 0;
-            return;
+        self.idle = if busy { 0 } else { self.idle.saturating_add(1) };
+        if self.idle <= Self::PATIENCE {
+            return false;
         }
-        self.idle = self.idle.saturating_add(1);
-        if self.idle > Self::PATIENCE {
-            let sleeps = (self.idle - Self::PATIENCE).min(16);
-            std::thread::sleep((Self::SHORTEST * sleeps * sleeps).min(Self::LONGEST));
-        }
+        let sleeps = (self.idle - Self::PATIENCE).min(16);
+        std::thread::sleep((Self::SHORTEST * sleeps * sleeps).min(Self::LONGEST));
+        true
     }
 }

@@ -62,7 +62,7 @@ pub struct Worker<D: Device> {
 
 /// How often waiting frames are looked through for those that waited too long.
 const TIMEOUT_EVERY: Duration = Duration::from_millis(100);
-/// A transmit batch is handed to the device once it is this long, or the loop ends.
+/// A transmit batch leaves once it is this long, or the loop ends.
 const FLUSH_AT: usize = 64;
 
 impl<D: Device> Worker<D> {
@@ -111,11 +111,11 @@ impl<D: Device> Worker<D> {
             busy |= self.poll_queue(at, now);
         }
         busy |= self.take_handed_over(now);
-        self.leave(now);
         if now >= self.next_timeout {
             self.next_timeout = now + TIMEOUT_EVERY;
             self.on_timeout(now);
         }
+        self.leave(now);
         self.loops.loops.add(1);
         busy
     }
@@ -135,11 +135,7 @@ impl<D: Device> Worker<D> {
         }
         let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
         self.router.handle_burst(&mut cx, port, &mut self.frames);
-        for port in 0..self.out.tx.len() {
-            if self.out.tx[port].len() >= FLUSH_AT {
-                self.flush_port(port);
-            }
-        }
+        self.settle(now);
         true
     }
 
@@ -152,26 +148,12 @@ impl<D: Device> Worker<D> {
     #[cold]
     fn carry_out(&mut self, now: Instant) -> bool {
         let mut done = 0;
-        let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
-        let router = &mut self.router;
         // Bounded, so that packets are not kept waiting.
         while done < self.burst as u64
             && let Ok(command) = self.control.commands.pop()
         {
-            match command {
-                Command::SetAdjacency(id, adjacency) => router.set_adjacency(id, adjacency),
-                Command::SetGroup(id, group) => {
-                    // Not freed here, where no allocator is called, unless nobody listens any more.
-                    if let Some(old) = router.set_group(id, group) {
-                        drop(self.control.events.push(Up::Retired(old)));
-                    }
-                }
-                Command::Release(key, id) => router.release(&mut cx, key, id),
-                Command::Fail(key) => router.fail(&mut cx, key),
-                Command::ArpRequest(target, to) => router.send_arp_request(&mut cx, target, to),
-                Command::ArpAnnounce(iface, own) => router.send_arp_announcement(&mut cx, iface, own),
-                Command::Pass => {}
-            }
+            self.obey(now, command);
+            self.settle(now);
             done += 1;
         }
         let before = self.control.done.load(Ordering::Relaxed);
@@ -180,32 +162,57 @@ impl<D: Device> Worker<D> {
         true
     }
 
+    fn obey(&mut self, now: Instant, command: Command) {
+        let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
+        let router = &mut self.router;
+        match command {
+            Command::SetAdjacency(id, adjacency) => router.set_adjacency(id, adjacency),
+            Command::SetGroup(id, group) => {
+                // Freed by the control thread, for no allocator is called here; unless its ring is full.
+                if let Some(old) = router.set_group(id, group) {
+                    drop(self.control.events.push(Up::Retired(old)));
+                }
+            }
+            Command::Release(key, id) => router.release(&mut cx, key, id),
+            Command::Fail(key) => router.fail(&mut cx, key),
+            Command::ArpRequest(target, to) => router.send_arp_request(&mut cx, target, to),
+            Command::ArpAnnounce(iface, own) => router.send_arp_announcement(&mut cx, iface, own),
+            Command::Pass => {}
+        }
+    }
+
     /// Takes what other workers handed over, a burst from each.
     fn take_handed_over(&mut self, now: Instant) -> bool {
         let mut busy = false;
-        let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
-        for ring in self.mesh.from.iter_mut().flatten() {
+        for from in 0..self.mesh.from.len() {
+            let Some(ring) = &mut self.mesh.from[from] else { continue };
+            if ring.is_empty() {
+                continue;
+            }
+            busy = true;
+            let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
             for _ in 0..self.burst {
                 let Ok(handed) = ring.pop() else { break };
-                busy = true;
                 match handed {
                     HandOver::Flow(port, frame) => self.router.handle_steered(&mut cx, port, frame),
                     HandOver::Transmit(port, frame) => self.router.handle_transmit(&mut cx, port, frame),
                 }
             }
+            self.settle(now);
         }
         busy
     }
 
-    /// Empties the output batches: TCP and UDP first, which may add to the others.
+    /// After each burst: the output batches have room for what another may give rise to. TCP and UDP to
+    /// us first, for the answers go into the other batches.
     #[inline]
-    fn leave(&mut self, now: Instant) {
+    fn settle(&mut self, now: Instant) {
         if !self.out.local.is_empty() {
             let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
             self.local.deliver(&mut self.router, &mut cx);
         }
         for port in 0..self.out.tx.len() {
-            if !self.out.tx[port].is_empty() {
+            if self.out.tx[port].len() >= FLUSH_AT {
                 self.flush_port(port);
             }
         }
@@ -217,35 +224,42 @@ impl<D: Device> Worker<D> {
         }
     }
 
+    /// At the end of a loop: nothing waits in the output batches for the next one.
+    #[inline]
+    fn leave(&mut self, now: Instant) {
+        self.settle(now);
+        for port in 0..self.out.tx.len() {
+            if !self.out.tx[port].is_empty() {
+                self.flush_port(port);
+            }
+        }
+    }
+
     /// Hands a port's batch to its queue, or to the worker that has one. What they have no room for is
     /// dropped: whoever waits for a slow port makes all the others wait.
     fn flush_port(&mut self, port: usize) {
         let batch = &mut self.out.tx[port];
-        match &mut self.io.tx[port] {
+        let reason = match &mut self.io.tx[port] {
             Egress::Queue(queue) => {
                 let sent = queue.tx_burst(batch) as u64;
                 self.counters.tx.add(sent);
                 self.counters.ports[port].tx.add(sent);
+                DropReason::TxFull
             }
             Egress::HandOver(owner) => {
-                let ring = self.mesh.to.get_mut(usize::from(*owner)).and_then(Option::as_mut);
-                let room = ring.as_ref().map_or(0, |ring| ring.slots()).min(batch.len());
-                if let Some(ring) = ring {
-                    let port = PortId(port as u16);
+                if let Some(Some(ring)) = self.mesh.to.get_mut(usize::from(*owner)) {
+                    let room = ring.slots().min(batch.len());
                     for frame in batch.drain(..room) {
                         // There is room: nobody else produces into this ring.
-                        drop(ring.push(HandOver::Transmit(port, frame)));
+                        drop(ring.push(HandOver::Transmit(PortId(port as u16), frame)));
                     }
                     self.counters.handed_out.add(room as u64);
                 }
-                if !batch.is_empty() {
-                    self.counters.count_drops(DropReason::SteerFull, batch.len() as u64);
-                    Frame::free_bulk(batch);
-                }
+                DropReason::SteerFull
             }
-        }
+        };
         if !batch.is_empty() {
-            self.counters.count_drops(DropReason::TxFull, batch.len() as u64);
+            self.counters.count_drops(reason, batch.len() as u64);
             Frame::free_bulk(batch);
         }
     }
@@ -261,12 +275,15 @@ impl<D: Device> Worker<D> {
         }
     }
 
+    /// What the ring has no room for waits in the batch; once that is full too, the router counts what
+    /// is lost.
     #[cold]
     fn report(&mut self) {
-        for event in self.out.events.drain(..) {
-            if self.control.events.push(Up::Event(event)).is_err() {
-                self.counters.events_lost.add(1);
-            }
+        let events = &mut self.control.events;
+        let room = events.slots().min(self.out.events.len());
+        for event in self.out.events.drain(..room) {
+            // There is room: nobody else produces into this ring.
+            drop(events.push(Up::Event(event)));
         }
         self.control.wake.wake();
     }
@@ -277,10 +294,14 @@ impl<D: Device> Worker<D> {
         self.router.handle_timeout(&mut cx);
     }
 
-    /// Takes all that was handed over and sends what is in the batches, but receives no more.
-    pub fn drain(&mut self, now: Instant) {
+    /// Takes all that was handed over and sends what is in the batches, but receives no more. Gives
+    /// whether there was anything, which another worker may have to take now.
+    pub fn drain(&mut self, now: Instant) -> bool {
+        let mut busy = false;
         while self.take_handed_over(now) {
-            self.leave(now);
+            busy = true;
         }
+        self.leave(now);
+        busy
     }
 }

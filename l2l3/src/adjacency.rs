@@ -42,6 +42,16 @@ pub enum Target {
     Group(GroupId),
 }
 
+impl Target {
+    /// The interface that packets leave by, if it is one.
+    pub const fn iface(self) -> Option<IfaceId> {
+        match self {
+            Target::Glean(iface) | Target::Incomplete(iface, _) | Target::Forward(iface, _) => Some(iface),
+            _ => None,
+        }
+    }
+}
+
 /// Adjacencies that always stand, at the ids of their position here.
 const WELL_KNOWN: [Target; 7] = [
     Target::NoRoute,
@@ -104,7 +114,8 @@ impl Adjacency {
         rewrite[6..12].copy_from_slice(&iface.mac.0);
         rewrite[12..14].copy_from_slice(&[0x08, 0x00]);
         // A tag has to be put in, which the straight path does not do.
-        let egress = if iface.vlan.is_none() { u32::from(iface.mtu) << 16 | u32::from(iface.port.0) } else { 0 };
+        let egress =
+            if iface.vlan.is_none() { u32::from(iface.mtu) << 16 | u32::from(iface.port.0) } else { 0 };
         let target = Target::Forward(iface.id, next_hop);
         Adjacency { rewrite, egress, vlan: iface.vlan, mtu: iface.mtu, port: iface.port, target }
     }
@@ -268,6 +279,34 @@ mod tests {
         tagged.write_l2(&mut out);
         assert_eq!(out, [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x81, 0, 0x01, 0x23, 8, 0]);
         assert_eq!(tagged.straight().1, 0);
+    }
+
+    #[test]
+    fn a_group_leads_to_a_member_and_a_missing_one_nowhere() {
+        let mut table = AdjacencyTable::new(16, 2, 2);
+        let hop = Ipv4Addr::new(10, 0, 0, 1);
+        assert!(table.set(AdjacencyId(10), Adjacency::forward(&iface(None), hop, MacAddr::ZERO)));
+        assert!(table.set(AdjacencyId(11), Adjacency::to(Target::Group(GroupId(1)))));
+        let target = |table: &AdjacencyTable| table.resolve(AdjacencyId(11), 77).target();
+        assert_eq!(target(&table), Target::Unreachable);
+        let mut group = Box::new(NextHopGroup::new());
+        assert!(table.set_group(GroupId(1), Some(group.clone())).is_none());
+        assert_eq!(target(&table), Target::NoRoute, "no member");
+        group.add(AdjacencyId(10)).unwrap();
+        assert!(table.set_group(GroupId(1), Some(group.clone())).is_some_and(|old| old.is_empty()));
+        assert_eq!(target(&table), Target::Forward(IfaceId(3), hop));
+        assert!(table.set_group(GroupId(2), Some(group)).is_some(), "group 2 of 2 comes back");
+        assert!(table.set_group(GroupId(1), None).is_some_and(|old| old.len() == 1));
+    }
+
+    #[test]
+    fn only_next_hops_have_an_interface() {
+        let (id, hop) = (IfaceId(3), Ipv4Addr::new(10, 0, 0, 1));
+        for target in [Target::Glean(id), Target::Incomplete(id, hop), Target::Forward(id, hop)] {
+            assert_eq!(target.iface(), Some(id));
+        }
+        let others = WELL_KNOWN.into_iter().chain([Target::Group(GroupId(0))]);
+        assert!(others.into_iter().all(|target| target.iface().is_none()));
     }
 
     #[test]

@@ -98,14 +98,16 @@ pub struct Decision {
     pub event: Option<ArpEvent>,
 }
 
-/// Decides what follows from a message that `iface` received. `routed_elsewhere` says whether an
-/// address is routed by another interface than this one; it is asked only where proxy ARP needs it.
+/// Decides what follows from a message that `iface` received. `on_link` says whether an address beyond
+/// the interface's own networks is a neighbour on it all the same, by a route; `routed_elsewhere`,
+/// whether an address is routed by another interface, which is asked only where proxy ARP needs it.
 ///
 /// # Errors
 /// [`DropReason::ArpBadSender`] if the sender cannot be a neighbour.
 pub fn decide(
     message: &Message,
     iface: &Interface,
+    on_link: impl FnOnce(Ipv4Addr) -> bool,
     routed_elsewhere: impl FnOnce(Ipv4Addr) -> bool,
 ) -> Result<Decision, DropReason> {
     let Message { sender_mac: mac, sender_ip: ip, target_ip, .. } = *message;
@@ -123,18 +125,14 @@ pub fn decide(
     if iface.owns(ip) {
         return Ok(Decision { reply: false, event: Some(ArpEvent::Duplicate { ip, mac }) });
     }
-    if !is_neighbour(ip, iface) {
+    let in_our_networks = iface.addr_towards(ip).is_some();
+    if iface.is_directed_broadcast(ip) || !(in_our_networks || on_link(ip)) {
         return Err(DropReason::ArpBadSender);
     }
     let reply = asks_us || (message.is_request() && is_proxied(message, iface, routed_elsewhere));
     let is_reply = !message.is_request();
     let was_for_us = reply || (is_reply && iface.owns(target_ip));
     Ok(Decision { reply, event: Some(ArpEvent::Learned { ip, mac, is_reply, was_for_us }) })
-}
-
-/// Whether `ip` can be a host's on one of the connected networks.
-fn is_neighbour(ip: Ipv4Addr, iface: &Interface) -> bool {
-    iface.addr_towards(ip).is_some() && !iface.is_directed_broadcast(ip)
 }
 
 //= RFC 1027 section 2: answer for a host that is not on the asker's own network and that we have a
@@ -249,6 +247,7 @@ mod tests {
     const OUR_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
     const HOST_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 9);
     const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
+    const ON_LINK: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 9);
 
     fn iface(vlan: Option<u16>, proxy_arp: bool) -> Interface {
         Interface {
@@ -272,7 +271,7 @@ mod tests {
 
     fn decide_on(packet: ArpPacket, proxy_arp: bool) -> Result<Decision, DropReason> {
         let message = Message::parse(packet.as_bytes())?;
-        decide(&message, &iface(None, proxy_arp), |ip| ip == ELSEWHERE)
+        decide(&message, &iface(None, proxy_arp), |ip| ip == ON_LINK, |ip| ip == ELSEWHERE)
     }
 
     #[test]
@@ -334,6 +333,15 @@ mod tests {
             ("group station", ask(group, HOST_IP, OUR_IP), false, bad),
             ("no station", ask(MacAddr::ZERO, HOST_IP, OUR_IP), false, bad),
             ("not of the network", ask(HOST, ELSEWHERE, OUR_IP), false, bad),
+            (
+                "of an on-link route",
+                answer(HOST, ON_LINK, OUR_IP),
+                false,
+                Ok(Decision {
+                    reply: false,
+                    event: Some(ArpEvent::Learned { ip: ON_LINK, mac: HOST, is_reply: true, was_for_us: true }),
+                }),
+            ),
             ("network address", ask(HOST, [10, 0, 0, 0], OUR_IP), false, bad),
             ("broadcast address", ask(HOST, [10, 0, 0, 255], OUR_IP), false, bad),
             ("multicast address", ask(HOST, [224, 0, 0, 1], OUR_IP), false, bad),
@@ -359,7 +367,7 @@ mod tests {
             [10, 0, 0, 9],
         ] {
             let message = Message::parse(ask(HOST, HOST_IP, target).as_bytes()).unwrap();
-            let decision = decide(&message, &iface(None, true), |_| true).unwrap();
+            let decision = decide(&message, &iface(None, true), |_| false, |_| true).unwrap();
             assert!(!decision.reply, "{target:?}");
         }
     }

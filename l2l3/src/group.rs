@@ -94,7 +94,9 @@ impl NextHopGroup {
         let mut shares = self.shares();
         for _ in 0..BUCKETS / (others + 1) {
             let Some(richest) = self.places().max_by_key(|&other| shares[other]) else { break };
-            let Some(bucket) = self.buckets.iter_mut().find(|owner| usize::from(**owner) == richest) else { break };
+            let Some(bucket) = self.buckets.iter_mut().find(|owner| usize::from(**owner) == richest) else {
+                break;
+            };
             *bucket = place as u8;
             shares[richest] -= 1;
             shares[place] += 1;
@@ -221,7 +223,11 @@ mod tests {
                 heirs.extend((*old == gone).then_some(new));
             }
             let freed = before.iter().filter(|owner| **owner == gone).count();
-            assert!(heirs.len() >= freed.min(n as usize - 1) / 2, "{n}: {freed} buckets went to {}", heirs.len());
+            assert!(
+                heirs.len() >= freed.min(n as usize - 1) / 2,
+                "{n}: {freed} buckets went to {}",
+                heirs.len()
+            );
             assert_balanced(&group);
         }
     }

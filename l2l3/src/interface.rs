@@ -51,6 +51,11 @@ impl Interface {
         self.addresses.iter().copied().find(|a| a.net.contains(addr))
     }
 
+    /// The address to send to `addr` from: that of its network, else the first. `None` if there is none.
+    pub fn source_for(&self, addr: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.addr_towards(addr).or_else(|| self.addresses.first().copied()).map(|a| a.addr)
+    }
+
     /// Whether `addr` is the directed broadcast or the network address of a connected network
     /// (RFC 1122 section 3.3.6); networks of length 31 and 32 have none (RFC 3021).
     pub fn is_directed_broadcast(&self, addr: Ipv4Addr) -> bool {
@@ -99,5 +104,87 @@ impl Interfaces {
     /// Whether `addr` is an address of any interface.
     pub fn owns(&self, addr: Ipv4Addr) -> bool {
         self.all.iter().any(|iface| iface.owns(addr))
+    }
+
+    /// Whether `addr` is a broadcast address of any connected network: see
+    /// [`Interface::is_directed_broadcast`].
+    pub fn is_directed_broadcast(&self, addr: Ipv4Addr) -> bool {
+        self.all.iter().any(|iface| iface.is_directed_broadcast(addr))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+
+    fn iface(id: u16, port: u16, vlan: Option<u16>, nets: &[([u8; 4], u8)]) -> Interface {
+        let address = |&(addr, len): &([u8; 4], u8)| {
+            let addr = Ipv4Addr::from(addr);
+            IfaceAddr { addr, net: Ipv4Prefix::new(addr, len) }
+        };
+        let addresses = nets.iter().map(address).collect();
+        Interface {
+            id: IfaceId(id),
+            port: PortId(port),
+            vlan,
+            mac: MAC,
+            mtu: 1500,
+            addresses,
+            proxy_arp: false,
+        }
+    }
+
+    fn three() -> Interfaces {
+        Interfaces::new(vec![
+            iface(0, 1, Some(7), &[([10, 0, 0, 1], 24), ([10, 0, 1, 1], 30)]),
+            iface(1, 0, None, &[([192, 0, 2, 0], 31), ([198, 51, 100, 1], 32)]),
+            iface(2, 1, None, &[]),
+        ])
+    }
+
+    #[test]
+    fn found_by_port_and_tag() {
+        let all = three();
+        let find = |port, vlan| all.find(PortId(port), vlan).map(|iface| iface.id.0);
+        assert_eq!([find(1, Some(7)), find(0, None), find(1, None)], [Some(0), Some(1), Some(2)]);
+        assert_eq!([find(0, Some(7)), find(1, Some(8)), find(2, None)], [None; 3]);
+        assert_eq!(all.get(IfaceId(2)).map(|iface| iface.id), Some(IfaceId(2)));
+        assert!(all.get(IfaceId(3)).is_none());
+        assert_eq!(all.iter().count(), 3);
+    }
+
+    #[test]
+    #[should_panic(expected = "at their id's position")]
+    fn ids_are_positions() {
+        Interfaces::new(vec![iface(1, 0, None, &[])]);
+    }
+
+    #[test]
+    fn broadcasts_are_of_networks_that_have_them() {
+        let all = three();
+        let broadcast = |addr: [u8; 4]| all.is_directed_broadcast(addr.into());
+        for addr in [[10, 0, 0, 0], [10, 0, 0, 255], [10, 0, 1, 0], [10, 0, 1, 3]] {
+            assert!(broadcast(addr), "{addr:?}");
+        }
+        // RFC 3021: both addresses of a /31 are hosts.
+        for addr in
+            [[10, 0, 0, 1], [10, 0, 1, 2], [10, 0, 2, 255], [192, 0, 2, 0], [192, 0, 2, 1], [198, 51, 100, 1]]
+        {
+            assert!(!broadcast(addr), "{addr:?}");
+        }
+    }
+
+    #[test]
+    fn source_is_of_the_same_network_or_the_first() {
+        let all = three();
+        let source =
+            |id, to: [u8; 4]| all.get(IfaceId(id)).unwrap().source_for(to.into()).map(|a| a.octets());
+        assert_eq!(source(0, [10, 0, 0, 9]), Some([10, 0, 0, 1]));
+        assert_eq!(source(0, [10, 0, 1, 2]), Some([10, 0, 1, 1]));
+        assert_eq!(source(0, [8, 8, 8, 8]), Some([10, 0, 0, 1]));
+        assert_eq!(source(2, [8, 8, 8, 8]), None);
+        assert!(all.owns([10, 0, 1, 1].into()) && !all.owns([10, 0, 1, 2].into()));
     }
 }

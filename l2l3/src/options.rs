@@ -155,7 +155,8 @@ mod tests {
         let bad = |pointer| Err(BadOptions::Malformed { pointer });
         let refused = Err(BadOptions::SourceRoute);
         // (options, what becomes of them)
-        let cases: &[(&[u8], Result<&[u8], BadOptions>)] = &[
+        type Case = (&'static [u8], Result<&'static [u8], BadOptions>);
+        let cases: &[Case] = &[
             // Nothing to do.
             (&[], Ok(&[])),
             (&[1, 1, 1, 0], Ok(&[1, 1, 1, 0])),

@@ -54,8 +54,10 @@ fn build() -> Result<(), String> {
 fn link_dpdk() -> Result<Vec<String>, String> {
     let missing = "DPDK was not found by pkg-config: install it (on Debian: libdpdk-dev and pkg-config), \
                    or set PKG_CONFIG_PATH to the folder of libdpdk.pc";
-    let library =
-        pkg_config::Config::new().cargo_metadata(false).probe("libdpdk").map_err(|e| format!("{missing}.\n{e}"))?;
+    let library = pkg_config::Config::new()
+        .cargo_metadata(false)
+        .probe("libdpdk")
+        .map_err(|e| format!("{missing}.\n{e}"))?;
     check_version(&library.version)?;
 
     for path in &library.link_paths {
@@ -134,7 +136,8 @@ fn find_libclang() -> Result<Option<Libclang>, String> {
     if env::var_os("LIBCLANG_PATH").is_some() {
         return Ok(None);
     }
-    let newest = folder("/usr/lib").iter().filter_map(|path| libclang_in(path)).max_by_key(|found| found.version);
+    let newest =
+        folder("/usr/lib").iter().filter_map(|path| libclang_in(path)).max_by_key(|found| found.version);
     if newest.is_some() {
         return Ok(newest);
     }
@@ -159,7 +162,9 @@ fn libclang_in(llvm: &Path) -> Option<Libclang> {
 fn library_in(path: &Path) -> Option<PathBuf> {
     folder(path).into_iter().find(|file| {
         let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        (name.starts_with("libclang.so") || name.starts_with("libclang-")) && name.contains(".so") && file.exists()
+        (name.starts_with("libclang.so") || name.starts_with("libclang-"))
+            && name.contains(".so")
+            && file.exists()
     })
 }
 

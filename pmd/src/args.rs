@@ -136,7 +136,8 @@ pub(crate) fn choose_huge(config: &EalConfig, free_mb: u64) -> (bool, Option<Eal
 /// EAL's arguments, the program's name first.
 pub(crate) fn eal_args(config: &EalConfig, huge: bool, main_core: usize, pid: u32) -> Vec<String> {
     let program = if config.program.is_empty() { "pmd" } else { &config.program };
-    let given = |names: &[&str]| config.extra_args.iter().any(|arg| names.iter().any(|name| names_option(arg, name)));
+    let given =
+        |names: &[&str]| config.extra_args.iter().any(|arg| names.iter().any(|name| names_option(arg, name)));
     let mut args = vec![program.to_owned()];
     let mut say = |args_of_ours: &[&str]| args.extend(args_of_ours.iter().map(|&arg| arg.to_owned()));
 
@@ -265,14 +266,22 @@ mod tests {
         assert_eq!(choose_huge(&auto, 98), (false, Some(warning)));
         assert_eq!(choose_huge(&EalConfig { huge: Huge::Always, ..auto.clone() }, 0), (true, None));
         assert_eq!(choose_huge(&EalConfig { huge: Huge::Never, ..auto }, 4096), (false, None));
-        assert_eq!(choose_huge(&EalConfig::default(), 63).1.map(|w| w.to_string().contains("63")), Some(true));
+        assert_eq!(
+            choose_huge(&EalConfig::default(), 63).1.map(|w| w.to_string().contains("63")),
+            Some(true)
+        );
     }
 
     #[test]
     fn pci_addresses() {
-        for (name, is) in
-            [("0000:00:04.0", true), ("00:1f.3", true), ("net_tap0", false), ("a.b", false), ("", false), ("::.", false)]
-        {
+        for (name, is) in [
+            ("0000:00:04.0", true),
+            ("00:1f.3", true),
+            ("net_tap0", false),
+            ("a.b", false),
+            ("", false),
+            ("::.", false),
+        ] {
             assert_eq!(is_pci_address(name), is, "{name}");
         }
     }

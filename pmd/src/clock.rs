@@ -14,8 +14,13 @@ pub struct TscClock {
 enum Source {
     /// ns = ticks x mult / 2^32.
     #[cfg(target_arch = "x86_64")]
-    Tsc { origin: u64, mult: u64 },
-    System { origin: std::time::Instant },
+    Tsc {
+        origin: u64,
+        mult: u64,
+    },
+    System {
+        origin: std::time::Instant,
+    },
 }
 
 /// How long the counter is compared with the operating system's clock.

@@ -3,12 +3,13 @@
 use crate::args::{EalConfig, EalWarning, choose_huge, eal_args};
 use crate::error::{Errno, Error};
 use dpdk_sys as sys;
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fs;
 use std::io;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Set when EAL has been started: DPDK cannot be started again in the same process.
 static STARTED: AtomicBool = AtomicBool::new(false);
@@ -30,6 +31,8 @@ struct Shared {
     fast_free: AtomicBool,
     /// Buffers outlive their pool: DPDK's memory has to stay.
     leaked: AtomicBool,
+    /// Ports that somebody has open.
+    open_ports: Mutex<BTreeSet<u16>>,
 }
 
 impl Eal {
@@ -44,7 +47,8 @@ impl Eal {
         let main_core = config.main_core.unwrap_or_else(|| affinity.first());
         let args = eal_args(config, huge, main_core, std::process::id());
         let line = args.join(" ");
-        let owned = args.into_iter().map(|arg| c_string("the EAL argument", arg)).collect::<Result<Vec<_>, _>>()?;
+        let owned =
+            args.into_iter().map(|arg| c_string("the EAL argument", arg)).collect::<Result<Vec<_>, _>>()?;
 
         if STARTED.swap(true, Ordering::AcqRel) {
             return Err(Error::EalTwice);
@@ -66,6 +70,7 @@ impl Eal {
             pools: AtomicUsize::new(0),
             fast_free: AtomicBool::new(false),
             leaked: AtomicBool::new(false),
+            open_ports: Mutex::default(),
         };
         Ok(Eal { shared: Arc::new(shared) })
     }
@@ -114,6 +119,16 @@ impl Eal {
         one
     }
 
+    /// Takes a port for one owner; `false` if it has one.
+    pub(crate) fn claim_port(&self, port: u16) -> bool {
+        self.shared.open_ports.lock().unwrap_or_else(PoisonError::into_inner).insert(port)
+    }
+
+    /// Gives a port back.
+    pub(crate) fn release_port(&self, port: u16) {
+        self.shared.open_ports.lock().unwrap_or_else(PoisonError::into_inner).remove(&port);
+    }
+
     /// Keeps DPDK's memory mapped to the process' end.
     pub(crate) fn leak_memory(&self) {
         self.shared.leaked.store(true, Ordering::Release);
@@ -150,7 +165,8 @@ fn free_hugepages_mb() -> u64 {
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
             let kib: u64 = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
-            let free: u64 = fs::read_to_string(entry.path().join("free_hugepages")).ok()?.trim().parse().ok()?;
+            let free: u64 =
+                fs::read_to_string(entry.path().join("free_hugepages")).ok()?.trim().parse().ok()?;
             Some(free * kib / 1024)
         })
         .sum()
@@ -173,7 +189,9 @@ impl Affinity {
     fn first(&self) -> usize {
         let cpus = 0..libc::CPU_SETSIZE as usize;
         // SAFETY: the index is within the set.
-        self.0.and_then(|set| cpus.into_iter().find(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })).unwrap_or(0)
+        self.0
+            .and_then(|set| cpus.into_iter().find(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }))
+            .unwrap_or(0)
     }
 
     fn restore(&self) {

@@ -34,9 +34,8 @@ impl HugeTable {
     pub fn new(eal: &Eal, len: usize, node: Option<u32>) -> Result<HugeTable, Error> {
         let bytes = len.saturating_mul(size_of::<AtomicU32>());
         // SAFETY: EAL runs; the name is a C string.
-        let memory = unsafe {
-            sys::rte_zmalloc_socket(c"table".as_ptr(), bytes.max(1), CACHE_LINE, socket_id(node))
-        };
+        let memory =
+            unsafe { sys::rte_zmalloc_socket(c"table".as_ptr(), bytes.max(1), CACHE_LINE, socket_id(node)) };
         match NonNull::new(memory.cast::<AtomicU32>()) {
             Some(start) => Ok(HugeTable { start, len, _eal: eal.clone() }),
             None => Err(Error::HugeTable { bytes }),

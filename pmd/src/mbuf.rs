@@ -59,6 +59,23 @@ impl Mbuf {
         self.0.port()
     }
 
+    /// Copies all segments into the first; `false` if it has no room for them.
+    #[cold]
+    pub(crate) fn join_segments(&mut self) -> bool {
+        let (first, len) = (self.data().len(), self.len());
+        if len - first > self.0.tailroom() || len > usize::from(u16::MAX) {
+            return false;
+        }
+        let Some(rest) = self.0.next() else { return true };
+        self.0.set_next(None);
+        self.0.set_nb_segs(1);
+        self.0.set_data_len(len as u16);
+        let mut rest = Mbuf(rest);
+        rest.0.set_pkt_len((len - first) as u32);
+        rest.copy_out(0, &mut self.data_mut()[first..]);
+        true
+    }
+
     /// The last segment of the chain.
     #[inline]
     fn last(&self) -> Segment {

@@ -81,7 +81,8 @@ impl Segment {
     /// Bytes free behind the data.
     #[inline(always)]
     pub(crate) fn tailroom(self) -> usize {
-        usize::from(self.buf_len()).saturating_sub(usize::from(self.data_off()) + usize::from(self.data_len()))
+        usize::from(self.buf_len())
+            .saturating_sub(usize::from(self.data_off()) + usize::from(self.data_len()))
     }
 
     #[inline(always)]

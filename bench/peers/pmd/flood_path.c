@@ -198,7 +198,7 @@ flood_tx_burst(void *tx_queue, struct rte_mbuf **packets, uint16_t count)
 	}
 	queue->head += count;
 	queue->line->packets += count;
-	if (unlikely(queue->until_sample < count)) {
+	while (unlikely(queue->until_sample < count)) {
 		if (queue->port->verify != FLOOD_VERIFY_NONE)
 			verify(queue->port, queue->line, packets[queue->until_sample]);
 		queue->until_sample += queue->port->sample;

@@ -29,10 +29,16 @@ pub(super) struct Group {
     pub(super) live: NextHopGroup,
 }
 
-/// The adjacencies are used up.
+/// A next hop has no place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("all {0} adjacencies are in use: raise `adjacencies` under [limits]")]
-pub struct AdjacenciesFull(pub u32);
+pub enum HopsFull {
+    /// There were this many.
+    #[error("all {0} adjacencies are in use: raise `adjacencies` under [limits]")]
+    Adjacencies(u32),
+    /// Routes by several gateways.
+    #[error("the routes lead to more than {MAX_GROUPS} different groups of gateways")]
+    Groups,
+}
 
 /// All next hops, and a copy of what the workers' tables hold.
 pub(super) struct Hops {
@@ -42,6 +48,7 @@ pub(super) struct Hops {
     free: Vec<AdjacencyId>,
     adjacencies: HashMap<AdjacencyId, Adjacency>,
     by_key: HashMap<Key, (AdjacencyId, Role)>,
+    gateways: Vec<Key>,
     gleans: HashMap<IfaceId, AdjacencyId>,
     groups: Vec<Group>,
     by_members: HashMap<Vec<AdjacencyId>, AdjacencyId>,
@@ -56,6 +63,7 @@ impl Hops {
             free: Vec::new(),
             adjacencies: HashMap::new(),
             by_key: HashMap::new(),
+            gateways: Vec::new(),
             gleans: HashMap::new(),
             groups: Vec::new(),
             by_members: HashMap::new(),
@@ -74,21 +82,21 @@ impl Hops {
         table
     }
 
-    fn allocate(&mut self, adjacency: Adjacency) -> Result<AdjacencyId, AdjacenciesFull> {
+    fn allocate(&mut self, adjacency: Adjacency) -> Result<AdjacencyId, HopsFull> {
         let id = match self.free.pop() {
             Some(id) => id,
             None if self.next < self.capacity => {
                 self.next += 1;
                 AdjacencyId(self.next - 1)
             }
-            None => return Err(AdjacenciesFull(self.capacity)),
+            None => return Err(HopsFull::Adjacencies(self.capacity)),
         };
         self.adjacencies.insert(id, adjacency);
         Ok(id)
     }
 
     /// The adjacency of a connected network.
-    pub(super) fn glean(&mut self, iface: IfaceId) -> Result<AdjacencyId, AdjacenciesFull> {
+    pub(super) fn glean(&mut self, iface: IfaceId) -> Result<AdjacencyId, HopsFull> {
         if let Some(&id) = self.gleans.get(&iface) {
             return Ok(id);
         }
@@ -98,26 +106,30 @@ impl Hops {
     }
 
     /// The adjacency of a neighbour, made if need be, unresolved.
-    pub(super) fn neighbour(&mut self, key: Key, role: Role) -> Result<AdjacencyId, AdjacenciesFull> {
+    pub(super) fn neighbour(&mut self, key: Key, role: Role) -> Result<AdjacencyId, HopsFull> {
         if let Some((id, known)) = self.by_key.get_mut(&key) {
-            if role == Role::Gateway {
+            if role == Role::Gateway && *known == Role::Host {
                 *known = Role::Gateway;
+                self.gateways.push(key);
             }
             return Ok(*id);
         }
         let id = self.allocate(incomplete(key))?;
         self.by_key.insert(key, (id, role));
+        if role == Role::Gateway {
+            self.gateways.push(key);
+        }
         Ok(id)
     }
 
     /// The adjacency of several gateways, in whatever order.
-    pub(super) fn group(&mut self, mut members: Vec<AdjacencyId>) -> Result<AdjacencyId, AdjacenciesFull> {
+    pub(super) fn group(&mut self, mut members: Vec<AdjacencyId>) -> Result<AdjacencyId, HopsFull> {
         members.sort_unstable();
         if let Some(&id) = self.by_members.get(&members) {
             return Ok(id);
         }
         if self.groups.len() >= MAX_GROUPS {
-            return Err(AdjacenciesFull(self.capacity));
+            return Err(HopsFull::Groups);
         }
         let mut live = NextHopGroup::new();
         for &member in &members {
@@ -134,8 +146,19 @@ impl Hops {
         self.by_key.get(&key).copied()
     }
 
-    pub(super) fn gateways(&self) -> Vec<Key> {
-        self.by_key.iter().filter(|(_, (_, role))| *role == Role::Gateway).map(|(&key, _)| key).collect()
+    /// The gateways of all routes.
+    pub(super) fn gateways(&self) -> &[Key] {
+        &self.gateways
+    }
+
+    /// Whether `id` is the adjacency of the network that `iface` is connected to.
+    pub(super) fn is_glean(&self, id: AdjacencyId, iface: IfaceId) -> bool {
+        self.gleans.get(&iface) == Some(&id)
+    }
+
+    /// Whether packets can be sent by `id` now.
+    pub(super) fn is_resolved(&self, id: AdjacencyId) -> bool {
+        self.get(id).is_some_and(|adjacency| matches!(adjacency.target(), Target::Forward(..)))
     }
 
     pub(super) fn get(&self, id: AdjacencyId) -> Option<&Adjacency> {
@@ -158,7 +181,7 @@ impl Hops {
         self.free.push(id);
     }
 
-    /// Takes a gateway into, or out of, the groups it belongs to; the last one that answers stays.
+    /// Takes a gateway into, or out of, the groups it belongs to; a group's last gateway stays.
     /// Gives the groups that changed.
     pub(super) fn set_live(&mut self, id: AdjacencyId, live: bool) -> Vec<(GroupId, NextHopGroup)> {
         let mut changed = Vec::new();

@@ -21,6 +21,15 @@ const SPECIAL: [(Ipv4Prefix, AdjacencyId); 5] = [
     (Ipv4Prefix::host(Ipv4Addr::BROADCAST), BROADCAST),
 ];
 
+/// Routes at most: those that the configuration allows, those that [`fill`] adds by itself, and one for
+/// each neighbour.
+pub(super) fn most(config: &Config, interfaces: &Interfaces) -> usize {
+    let addresses: usize = interfaces.iter().map(|iface| iface.addresses.len()).sum();
+    // The address itself, and both ends of its network.
+    let own = SPECIAL.len() + 3 * addresses;
+    config.limits.routes as usize + own + config.limits.neighbours as usize
+}
+
 /// Fills the empty table.
 pub(super) fn fill(
     fib: &mut FibWriter,

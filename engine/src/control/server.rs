@@ -17,26 +17,32 @@ use crate::link::Wake;
 
 /// The longest request line.
 const MAX_REQUEST: u64 = 64 * 1024;
-/// Even without news or deadlines: devices are looked after, and retries made.
+/// Connections at a time; more wait until one ends.
+const MAX_CONNECTIONS: usize = 32;
+/// The longest sleep, even without news or deadlines.
 const TICK: Duration = Duration::from_millis(100);
-/// Once so many ticks the devices are asked whether they are still there.
-const TICKS_PER_LOOK: u32 = 10;
+/// How often the devices are asked whether they are still there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Listens on `path`, for root and its group only. A socket that nobody listens on any more is replaced.
 ///
 /// # Errors
-/// When another process listens there, or the folder cannot be made or written.
+/// When another process listens there, something else than a socket is there, or the folder cannot be
+/// made or written.
 pub fn bind(path: &Path) -> io::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process answers there"));
     }
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
+        Ok(_) => {
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
+        }
+        Err(_) => {}
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
@@ -75,24 +81,27 @@ pub async fn serve<E: Env>(
     let path = listener.local_addr().ok().and_then(|addr| addr.as_pathname().map(Path::to_owned));
     let _unlink = path.map(Unlink);
     tokio::pin!(stop);
-    let mut ticks = 0;
+    let mut look_at = env.now();
     loop {
         wake.clear();
         let now = env.now();
         control.borrow_mut().poll(now);
         let lines = control.borrow_mut().take_log();
         lines.iter().for_each(|line| log(line));
+        if now >= look_at {
+            look_at = now + LOOK_EVERY;
+            if let Some(name) = control.borrow().removed_port() {
+                return End::PortRemoved(name.to_owned());
+            }
+        }
         let due = control.borrow().next_deadline().map_or(TICK, |due| due.since(now).min(TICK));
+        // Each connection holds one reference, and the caller one.
+        let is_open = Rc::strong_count(control) <= MAX_CONNECTIONS;
         tokio::select! {
             () = &mut stop => return End::Stopped,
             () = wake.wait() => {}
-            () = tokio::time::sleep(due) => {
-                ticks += 1;
-                if ticks % TICKS_PER_LOOK == 0 && let Some(name) = control.borrow().removed_port() {
-                    return End::PortRemoved(name.to_owned());
-                }
-            }
-            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+            () = tokio::time::sleep(due) => {}
+            accepted = listener.accept(), if is_open => if let Ok((stream, _)) = accepted {
                 tokio::task::spawn_local(answer(control.clone(), env.clone(), stream));
             }
         }
@@ -105,11 +114,11 @@ async fn answer<E: Env>(control: Rc<RefCell<Control>>, env: E, stream: UnixStrea
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     loop {
-        let mut line = String::new();
-        if (&mut reader).take(MAX_REQUEST).read_line(&mut line).await? == 0 {
+        let mut line = Vec::new();
+        if (&mut reader).take(MAX_REQUEST).read_until(b'\n', &mut line).await? == 0 {
             return Ok(());
         }
-        let reply = match serde_json::from_str::<Request>(&line) {
+        let reply = match serde_json::from_slice::<Request>(&line) {
             Ok(request) => control.borrow().handle_request(env.now(), &request),
             Err(error) => Reply::Error(format!("the request was not understood: {error}")),
         };

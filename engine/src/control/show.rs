@@ -7,9 +7,7 @@ use wire::{DropReason, Instant, Ipv4Prefix};
 
 use super::Control;
 use super::hops::Role;
-use crate::api::{
-    DropReport, NeighbourReport, PortReport, Reply, Request, Route, RouteReport, WorkerReport,
-};
+use crate::api::{DropReport, NeighbourReport, PortReport, Reply, Request, Route, RouteReport, WorkerReport};
 
 impl Control {
     /// Answers a request.

@@ -93,7 +93,9 @@ pub enum FibError {
 impl fmt::Display for FibError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::RoutesFull { limit } => write!(f, "the route table is full: it was made for {limit} routes"),
+            Self::RoutesFull { limit } => {
+                write!(f, "the route table is full: it was made for {limit} routes")
+            }
             Self::GroupsFull { limit, in_limbo } => write!(
                 f,
                 "no room for routes longer than /24 in one more /24 network: it was made for {limit} of them, \

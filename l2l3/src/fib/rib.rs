@@ -107,11 +107,12 @@ impl Rib {
 
     /// All routes: address, length, where it leads.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, u8, u32)> + '_ {
-        let short = self.short.iter().enumerate().filter(|(_, value)| **value != 0).map(|(number, &value)| {
-            let len = number.ilog2() as u8;
-            let bits = (number as u64) ^ (1 << len);
-            ((bits << (32 - len)) as u32, len, value)
-        });
+        let short =
+            self.short.iter().enumerate().filter(|(_, value)| **value != 0).map(|(number, &value)| {
+                let len = number.ilog2() as u8;
+                let bits = (number as u64) ^ (1 << len);
+                ((bits << (32 - len)) as u32, len, value)
+            });
         let middle = self.middle.iter().flat_map(|block| block.iter(16));
         let long = self.long.iter().flat_map(|block| block.iter(24));
         short.chain(middle).chain(long)

@@ -35,7 +35,9 @@ impl Fib {
             return Err(FibError::BadStorage("level 1 of the route table has 2^24 entries"));
         }
         if !level2.len().is_multiple_of(GROUP_LEN) || level2.len() / GROUP_LEN > MAX_GROUPS {
-            return Err(FibError::BadStorage("level 2 of the route table is at most 2^24 groups of 256 entries"));
+            return Err(FibError::BadStorage(
+                "level 2 of the route table is at most 2^24 groups of 256 entries",
+            ));
         }
         Ok(Fib { level1, level2 })
     }

@@ -88,10 +88,7 @@ fn a_full_table_refuses_and_stays_as_it_was() {
     let fib = writer.fib();
     writer.insert(net("10.0.0.0/24"), AdjacencyId(1)).unwrap();
     writer.insert(net("10.0.0.0/25"), AdjacencyId(2)).unwrap();
-    assert_eq!(
-        writer.insert(net("10.9.0.0/16"), AdjacencyId(3)),
-        Err(FibError::RoutesFull { limit: 2 }),
-    );
+    assert_eq!(writer.insert(net("10.9.0.0/16"), AdjacencyId(3)), Err(FibError::RoutesFull { limit: 2 }),);
     assert_eq!(fib.lookup(ip("10.9.0.0")), AdjacencyId::NONE);
     assert_eq!(writer.insert(net("10.0.0.0/25"), AdjacencyId(4)), Ok(Some(AdjacencyId(2))), "a change fits");
     assert_eq!((writer.len(), fib.lookup(ip("10.0.0.1"))), (2, AdjacencyId(4)));
@@ -137,6 +134,19 @@ fn a_retired_group_is_not_written_while_a_reader_may_hold_it() {
 }
 
 #[test]
+fn a_load_keeps_the_last_of_equals_and_stops_at_a_refusal() {
+    let mut writer = writer(3, 0);
+    let route = |text, to| (net(text), AdjacencyId(to));
+    let routes = [route("10.2.0.0/16", 1), route("10.1.0.0/16", 2), route("10.2.0.0/16", 3)];
+    assert_eq!(writer.load(routes), Ok(3));
+    assert_eq!((writer.len(), writer.get(net("10.2.0.0/16"))), (2, Some(AdjacencyId(3))));
+    let more = [route("12.0.0.0/8", 4), route("11.0.0.0/8", 5)];
+    assert_eq!(writer.load(more), Err(FibError::RoutesFull { limit: 3 }));
+    assert_eq!(writer.get(net("11.0.0.0/8")), Some(AdjacencyId(5)));
+    assert_eq!(writer.get(net("12.0.0.0/8")), None);
+}
+
+#[test]
 fn refuses_what_an_entry_cannot_hold() {
     let mut writer = writer(1, 0);
     for to in [AdjacencyId::NONE, AdjacencyId(AdjacencyId::MAX.0 + 1)] {
@@ -151,7 +161,8 @@ fn refuses_what_an_entry_cannot_hold() {
 #[test]
 fn storage_of_another_size_is_refused() {
     let heap = |len: usize| -> Storage { Box::new((0..len).map(|_| AtomicU32::new(0)).collect::<Vec<_>>()) };
-    let refused = |level1, level2| matches!(FibWriter::with_storage(1, level1, level2), Err(FibError::BadStorage(_)));
+    let refused =
+        |level1, level2| matches!(FibWriter::with_storage(1, level1, level2), Err(FibError::BadStorage(_)));
     assert!(refused(heap(10), heap(256)));
     assert!(refused(zeroed(layout::LEVEL1_LEN).unwrap(), heap(255)));
     assert!(!refused(zeroed(layout::LEVEL1_LEN).unwrap(), heap(512)));

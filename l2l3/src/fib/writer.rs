@@ -205,20 +205,21 @@ impl FibWriter {
             .map(|(addr, len, to)| (Ipv4Prefix::new(Ipv4Addr::from_bits(addr), len), AdjacencyId(to)))
     }
 
-    /// Inserts many routes; sorted ones fastest. Gives how many.
+    /// Inserts many routes, in order of their addresses, which is several times faster than any other order.
+    /// Of routes for the same prefix the last stays. Gives how many it was given.
     ///
     /// # Errors
-    /// As [`FibWriter::insert`]. The routes before the refused one are in the table.
+    /// As [`FibWriter::insert`]. The routes before the refused one, in order of addresses, are in the table.
     pub fn load(
         &mut self,
         routes: impl IntoIterator<Item = (Ipv4Prefix, AdjacencyId)>,
     ) -> Result<usize, FibError> {
-        let mut count = 0;
-        for (prefix, to) in routes {
+        let mut routes: Vec<_> = routes.into_iter().collect();
+        routes.sort_by_key(|(prefix, _)| *prefix);
+        for &(prefix, to) in &routes {
             self.insert(prefix, to)?;
-            count += 1;
         }
-        Ok(count)
+        Ok(routes.len())
     }
 
     /// Tells the epoch of now: what is retired from here on carries it. It never goes back.

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use wire::{Frame, RxFlags};
 
 use super::prefetch::prefetch;
-use super::{Avx512, CHECKSUM, HEADERS, PASS, SOURCE, SOURCE_COPY, TTL, Tables, is_dirty, is_plain_though_dirty};
+use super::{Avx512, CHECKSUM, ETHERNET, HEADERS, PASS, SOURCE, SOURCE_COPY, TTL, Tables, is_dirty, is_plain_though_dirty};
 use crate::adjacency::{Adjacency, EGRESS_WORD};
 use crate::fib::FibView;
 use crate::fib::layout::{ADJACENCY_MASK, EXTENDED, GROUP_MASK};
@@ -25,8 +25,8 @@ struct Columns {
     dst: [MaybeUninit<u32>; PASS],
     /// IPv4 total length.
     total: [MaybeUninit<u32>; PASS],
-    /// Bytes of the whole frame.
-    frame: [MaybeUninit<u32>; PASS],
+    /// Bytes of the frame past its Ethernet header, padding included.
+    room: [MaybeUninit<u32>; PASS],
     /// The frame's first byte, of at least [`HEADERS`].
     data: [MaybeUninit<*mut u8>; PASS],
 }
@@ -38,7 +38,6 @@ pub(super) fn forward_burst<F: Frame>(
     tx: &mut [Vec<F>],
     rest: &mut Vec<F>,
 ) {
-    const { assert!(size_of::<F>() == 8 || size_of::<F>() != 8) };
     debug_assert_eq!(size_of::<F>(), 8);
     // SAFETY: the caller's `Avx512` proves that the machine has the features; `F` is 8 bytes long and the
     // batches have room, as `super::forward_burst` checked.
@@ -60,7 +59,7 @@ unsafe fn burst<F: Frame>(tables: Tables<'_>, frames: &mut Vec<F>, tx: &mut [Vec
         bad: [MaybeUninit::uninit(); PASS],
         dst: [MaybeUninit::uninit(); PASS],
         total: [MaybeUninit::uninit(); PASS],
-        frame: [MaybeUninit::uninit(); PASS],
+        room: [MaybeUninit::uninit(); PASS],
         data: [MaybeUninit::uninit(); PASS],
     };
     let mut from = 0;
@@ -94,7 +93,7 @@ fn check_headers<F: Frame>(tables: Tables<'_>, frames: &mut [F], columns: &mut C
     let mut dirty = false;
     for (i, frame) in frames.iter_mut().enumerate() {
         dirty |= is_dirty(frame.rx_flags());
-        columns.frame[i].write(frame.len() as u32);
+        columns.room[i].write((frame.len() as u32).wrapping_sub(ETHERNET as u32));
         let Some(header) = frame.data_mut().first_chunk_mut::<HEADERS>() else {
             columns.bad[i].write(1);
             columns.dst[i].write(0);
@@ -176,7 +175,7 @@ unsafe fn route<F: Frame>(
     let dst = column(&columns.dst);
     let total = column(&columns.total);
     let bad = column(&columns.bad);
-    let needed = _mm512_add_epi32(total, _mm512_set1_epi32(14));
+    let room = column(&columns.room);
 
     let adjacency = lookup(tables, dst);
     let entries = tables.adjacencies.entries();
@@ -186,9 +185,9 @@ unsafe fn route<F: Frame>(
         let base = entries.as_ptr().cast::<i32>().add(EGRESS_WORD);
         _mm512_i32gather_epi32::<4>(word, base)
     };
-    let fits = _mm512_cmple_epu32_mask(total, _mm512_srli_epi32::<16>(egress))
+    let fits = _mm512_cmple_epu32_mask(room, _mm512_srli_epi32::<16>(egress))
         & _mm512_cmpge_epu32_mask(total, _mm512_set1_epi32(20))
-        & _mm512_cmple_epu32_mask(needed, column(&columns.frame));
+        & _mm512_cmple_epu32_mask(total, room);
     let plain = valid & fits & _mm512_testn_epi32_mask(bad, bad);
     let port = _mm512_and_si512(egress, _mm512_set1_epi32(0xffff));
 
@@ -269,7 +268,7 @@ unsafe fn gather(table: *const u32, index: __m512i, mask: __mmask16) -> __m512i 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt")]
 #[inline]
 unsafe fn rewrite(data: *mut u8, adjacency: *const Adjacency) {
-    const ETHERNET: __mmask32 = (1 << 14) - 1;
+    const L2: __mmask32 = (1 << ETHERNET) - 1;
     const CHECKSUM_WORD: __mmask16 = 1 << (CHECKSUM / 2);
     // In little-endian words: the TTL is the low byte of its word, and is not 0; the checksum's high byte
     // is the low byte of its word, and a carry out of the word is added at its other end.
@@ -283,7 +282,7 @@ unsafe fn rewrite(data: *mut u8, adjacency: *const Adjacency) {
     unsafe {
         let ethernet = _mm256_castsi128_si256(_mm_load_si128(adjacency.cast()));
         let header = _mm256_loadu_si256(data.cast());
-        let header = _mm256_mask_blend_epi8(ETHERNET, header, ethernet);
+        let header = _mm256_mask_blend_epi8(L2, header, ethernet);
         let header = _mm256_add_epi16(header, _mm256_loadu_si256(DELTA.as_ptr().cast()));
         let carry = _mm256_mask_testn_epi16_mask(CHECKSUM_WORD, header, header);
         let header = _mm256_mask_sub_epi16(header, carry, header, _mm256_set1_epi16(-1));

@@ -8,7 +8,7 @@
 //!
 //! Plain means: untagged IPv4 without options to our Ethernet address; TTL of two or more; a source
 //! that a host may have; lengths that agree; a right header checksum; and a route to an adjacency
-//! that takes the packet's size untagged.
+//! that takes the frame untagged, padding included, which is sent on as it is.
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -22,6 +22,8 @@ use wire::{Frame, MacAddr, RxFlags};
 use crate::adjacency::AdjacencyTable;
 use crate::fib::FibView;
 
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
 /// Bytes of an Ethernet and an option-less IPv4 header.
 const HEADERS: usize = 34;
 /// Frames of one pass: their state fits the first-level cache.

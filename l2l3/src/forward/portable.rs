@@ -3,7 +3,9 @@
 use wire::Frame;
 
 use super::prefetch::prefetch;
-use super::{CHECKSUM, HEADERS, HeaderFilter, PASS, SOURCE, TTL, Tables, is_dirty, is_plain_though_dirty};
+use super::{
+    CHECKSUM, ETHERNET, HEADERS, HeaderFilter, PASS, SOURCE, TTL, Tables, is_dirty, is_plain_though_dirty,
+};
 use crate::adjacency::Adjacency;
 
 /// What the first stage found out for the second.
@@ -11,8 +13,9 @@ use crate::adjacency::Adjacency;
 struct Parsed {
     /// Destination, host order.
     dst: u32,
-    /// IPv4 total length; `NOT_PLAIN` if the frame takes the general path.
-    len: u32,
+    /// Bytes of the frame past its Ethernet header, padding included; `NOT_PLAIN` if the frame takes the
+    /// general path.
+    room: u32,
 }
 
 /// A length that fits no MTU.
@@ -36,7 +39,7 @@ pub(super) fn forward_burst<F: Frame>(
             let adjacency = tables.adjacencies.get(tables.fib.lookup(parsed.dst));
             let (rewrite, egress) = adjacency.straight();
             match frame.data_mut().first_chunk_mut() {
-                Some(header) if parsed.len <= egress >> 16 => {
+                Some(header) if parsed.room <= egress >> 16 => {
                     write_header(header, rewrite);
                     tx[(egress & 0xffff) as usize].push(frame);
                 }
@@ -49,16 +52,17 @@ pub(super) fn forward_burst<F: Frame>(
 /// Checks one frame's header.
 fn parse<F: Frame>(filter: &HeaderFilter, frame: &F) -> Parsed {
     let Some(header) = frame.data().first_chunk::<HEADERS>() else {
-        return Parsed { dst: 0, len: NOT_PLAIN };
+        return Parsed { dst: 0, room: NOT_PLAIN };
     };
-    let len = u32::from(u16::from_be_bytes([header[16], header[17]]));
-    let lengths_agree = len >= 20 && len as usize + 14 <= frame.len();
+    let room = frame.len() - ETHERNET;
+    let total = usize::from(u16::from_be_bytes([header[16], header[17]]));
+    let lengths_agree = (20..=room).contains(&total);
     let flags = frame.rx_flags();
     let plain = is_plain(filter, header)
         && lengths_agree
         && (!is_dirty(flags) || is_plain_though_dirty(flags, header));
     let dst = u32::from_be_bytes([header[30], header[31], header[32], header[33]]);
-    Parsed { dst, len: if plain { len } else { NOT_PLAIN } }
+    Parsed { dst, room: if plain { room as u32 } else { NOT_PLAIN } }
 }
 
 /// The range checks of [`HeaderFilter`], without branches.
@@ -72,7 +76,7 @@ fn is_plain(filter: &HeaderFilter, header: &[u8; HEADERS]) -> bool {
 
 /// Writes the Ethernet header and takes one off the TTL.
 fn write_header(header: &mut [u8; HEADERS], rewrite: &[u8; crate::adjacency::REWRITE_LEN]) {
-    header[..14].copy_from_slice(&rewrite[..14]);
+    header[..ETHERNET].copy_from_slice(&rewrite[..ETHERNET]);
     header[TTL] -= 1;
     // RFC 1624: with the TTL's word 0x100 less, the checksum is 0x100 more, carry added at the other end.
     let sum = u16::from_be_bytes([header[CHECKSUM], header[CHECKSUM + 1]]);

@@ -71,6 +71,10 @@ fn arbitrary_frame(world: &World, rng: &mut Rng) -> SimFrame {
     let mut header = builder::Ipv4::new(flow.src, flow.dst, builder::UDP);
     header.ttl = rng.range(0..6) as u8 * 51;
     let mut bytes = builder::padded(flow.frame(&header, &payload));
+    if rng.chance(0.1) {
+        // Padding of any length.
+        bytes.resize(bytes.len() + rng.index(1600), 0x77);
+    }
     if rng.chance(0.3) {
         mutate(rng, &mut bytes);
     }
@@ -115,10 +119,10 @@ fn model(world: &World, frame: &SimFrame) -> Option<(u16, Vec<u8>)> {
     let dst = u32::from_be_bytes([ip[16], ip[17], ip[18], ip[19]]);
     let port = match (dst.to_be_bytes(), world.fib.fib().lookup(dst)) {
         (_, AdjacencyId(id @ 10..13)) => (id - 10) as u16,
-        (_, AdjacencyId(21)) if total <= 100 => 2,
+        (_, AdjacencyId(21)) if bytes.len() - 14 <= 100 => 2,
         _ => return None,
     };
-    if !plain || total > 1500 {
+    if !plain || bytes.len() - 14 > 1500 {
         return None;
     }
     let mut sent = [&next_hop(port).0[..], &[2, 0, 0, 0, 1, port as u8, 8, 0], &bytes[14..]].concat();

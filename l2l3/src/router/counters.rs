@@ -132,3 +132,28 @@ impl std::fmt::Display for Books {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_frame_is_somewhere() {
+        let counters = Counters::new(2);
+        counters.rx.add(7);
+        counters.originated.add(2);
+        counters.handed_in.add(1);
+        let parts = [&counters.tx, &counters.consumed, &counters.held, &counters.handed_out];
+        parts.into_iter().for_each(|part| part.add(2));
+        assert!(!counters.books().balance());
+        counters.count_drops(DropReason::NoRoute, 1);
+        counters.count_drops(DropReason::TxFull, 1);
+        let books = counters.books();
+        assert!(books.balance());
+        assert_eq!((books.dropped, counters.drops(DropReason::NoRoute), counters.ports.len()), (2, 1, 2));
+        assert!((books + books).balance() && (books + books).rx == 14);
+        assert!(books.to_string().ends_with(": balanced"), "{books}");
+        counters.held.sub(1);
+        assert!(counters.books().to_string().ends_with(": NOT BALANCED"));
+    }
+}

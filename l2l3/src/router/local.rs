@@ -6,33 +6,32 @@ use wire::{DropReason, Frame, FramePool, FromBytes, Ipv4Header};
 use super::output::{Delivery, push_bounded};
 use super::receive::Packet;
 use super::{Context, Router};
-use crate::adjacency::Target;
 use crate::icmp::{self, ErrorKind};
 use crate::interface::IfaceId;
+use crate::options::{self, Hop};
 use crate::reassembly::{Expired, Outcome};
 
-/// Where it matters no more by which interface a packet came.
-const NO_IFACE: IfaceId = IfaceId(u16::MAX);
-
 impl<F: Frame> Router<F> {
-    /// Takes a packet to one of our addresses, or to a broadcast address of ours. The frame begins at
-    /// the IPv4 header.
+    /// Takes a packet to one of our addresses. The frame begins at the IPv4 header.
     pub(super) fn deliver<P: FramePool<Frame = F>>(
         &mut self,
         cx: &mut Context<'_, P>,
         packet: Packet,
-        frame: F,
+        mut frame: F,
     ) {
-        let dst = packet.header.dst();
-        if self.adjacencies.get(cx.fib.lookup(dst.to_bits())).target() == Target::Broadcast {
-            return self.drop(frame, DropReason::Broadcast);
-        }
         //= RFC 1122 section 3.3.6: a unicast packet in a link broadcast is silently discarded.
         if packet.to_group {
             return self.drop(frame, DropReason::LinkBroadcast);
         }
-        if self.interfaces.owns(packet.header.src()) {
+        //= RFC 1122 section 3.2.1.3: a broadcast address is nobody's source; and nobody else is us.
+        let src = packet.header.src();
+        if self.interfaces.owns(src) || self.interfaces.is_directed_broadcast(src) {
             return self.drop(frame, DropReason::MartianSource);
+        }
+        //= RFC 1122 section 3.2.2.6: record route and timestamp include the host that replies.
+        let hop = Hop { addr: packet.header.dst(), now: cx.now };
+        if let Err(bad) = options::process(frame.data_mut(), hop) {
+            return self.refuse_options(cx, packet.iface, frame, bad);
         }
         if packet.header.is_fragment() {
             return self.reassemble(cx, packet.iface, frame);
@@ -68,7 +67,7 @@ impl<F: Frame> Router<F> {
             },
             protocol::TCP | protocol::UDP => {
                 if let Err(delivery) = push_bounded(&mut cx.out.local, Delivery { iface, frame }) {
-                    self.drop(delivery.frame, DropReason::HoldFull);
+                    self.drop(delivery.frame, DropReason::LocalFull);
                 }
             }
             _ => self.refuse(cx, iface, frame, DropReason::UnknownProtocol, ErrorKind::ProtocolUnreachable),
@@ -84,10 +83,7 @@ impl<F: Frame> Router<F> {
         reason: DropReason,
         kind: ErrorKind,
     ) {
-        if let Ok((&header, _)) = Ipv4Header::ref_from_prefix(frame.data()) {
-            let has_options = header.header_len() > Ipv4Header::LEN;
-            self.send_error(cx, &Packet { iface, header, has_options, to_group: false }, &frame, kind);
-        }
+        self.send_error(cx, Some(iface), &frame, kind);
         self.drop(frame, reason);
     }
 
@@ -99,8 +95,8 @@ impl<F: Frame> Router<F> {
             //= RFC 1122 section 3.3.2: time exceeded is sent only if the first fragment arrived.
             if let Some(frame) = first {
                 freed -= 1;
-                let kind = ErrorKind::ReassemblyTimeExceeded;
-                self.refuse(cx, NO_IFACE, frame, DropReason::ReassemblyTimeout, kind);
+                self.send_error(cx, None, &frame, ErrorKind::ReassemblyTimeExceeded);
+                self.drop(frame, DropReason::ReassemblyTimeout);
             }
             self.counters.count_drops(DropReason::ReassemblyTimeout, freed);
         }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use wire::{DropReason, Frame, FramePool, Instant, MacAddr, Reta, RssKey, Toeplitz};
 
-use crate::adjacency::{Adjacency, AdjacencyTable, GroupId};
+use crate::adjacency::{Adjacency, AdjacencyTable, GroupId, Target};
 use crate::fib::{AdjacencyId, Fib};
 use crate::forward::{self, HeaderFilter, Isa, Tables};
 use crate::group::NextHopGroup;
@@ -86,8 +86,8 @@ pub struct Context<'a, P: FramePool> {
 pub struct Router<F> {
     isa: Isa,
     interfaces: Arc<Interfaces>,
-    /// One a port: its untagged interface's address.
-    filters: Box<[HeaderFilter]>,
+    /// One a port, for its untagged interface, if it has one.
+    filters: Box<[Option<HeaderFilter>]>,
     adjacencies: AdjacencyTable,
     steering: Steering,
     hold: HoldQueue<F>,
@@ -103,13 +103,14 @@ pub struct Router<F> {
     fragments: Vec<F>,
 }
 
-/// The most fragments of one packet: 65,535 bytes at the least MTU of 68.
+/// Frames taken out of a container at once.
 const SCRATCH: usize = 64;
+/// The most fragments of one packet without options: 65,535 bytes at the least MTU of 68.
 const MAX_FRAGMENTS: usize = 65_535 / 48 + 1;
 
 impl<F: Frame> Router<F> {
-    /// A router with nothing waiting. `ports` gives each port's Ethernet address; `seed` decides flow
-    /// hashes, so that routers in a row choose differently.
+    /// A router with nothing waiting. `ports` gives each port's Ethernet address, which all of its
+    /// interfaces have; `seed` decides flow hashes, so that routers in a row choose differently.
     pub fn new(
         interfaces: Arc<Interfaces>,
         ports: &[MacAddr],
@@ -118,11 +119,13 @@ impl<F: Frame> Router<F> {
         bounds: &Bounds,
         seed: u64,
     ) -> Self {
-        
+        let untagged = |port| interfaces.find(PortId(port as u16), None);
+        let filters = ports.iter().enumerate();
+        let filters = filters.map(|(port, &mac)| untagged(port).map(|_| HeaderFilter::new(mac)));
         Router {
             isa: Isa::detect(),
+            filters: filters.collect(),
             interfaces,
-            filters: ports.iter().map(|&mac| HeaderFilter::new(mac)).collect(),
             adjacencies,
             steering,
             hold: HoldQueue::new(bounds.hold),
@@ -152,6 +155,10 @@ impl<F: Frame> Router<F> {
     }
 
     /// Takes a burst that `port` received. `frames` is empty afterwards.
+    ///
+    /// # Panics
+    /// If there is no such port, the burst is longer than [`Bounds::burst`], or a transmit batch was not
+    /// emptied since it was [`TX_BATCH`] long.
     #[inline]
     pub fn handle_burst<P: FramePool<Frame = F>>(
         &mut self,
@@ -162,9 +169,13 @@ impl<F: Frame> Router<F> {
         let count = frames.len() as u64;
         self.counters.rx.add(count);
         self.counters.ports[usize::from(port.0)].rx.add(count);
-        let filter = &self.filters[usize::from(port.0)];
-        let tables = Tables { filter, fib: cx.fib.view(), adjacencies: &self.adjacencies };
-        forward::forward_burst(self.isa, tables, frames, &mut cx.out.tx, &mut self.rest);
+        match &self.filters[usize::from(port.0)] {
+            Some(filter) => {
+                let tables = Tables { filter, fib: cx.fib.view(), adjacencies: &self.adjacencies };
+                forward::forward_burst(self.isa, tables, frames, &mut cx.out.tx, &mut self.rest);
+            }
+            None => self.rest.append(frames),
+        }
         if !self.rest.is_empty() {
             self.handle_rest(cx, port);
         }
@@ -201,19 +212,14 @@ impl<F: Frame> Router<F> {
         self.enqueue(cx, port, frame);
     }
 
-    /// Lets waiting frames go that waited too long. Call a few times a second.
+    /// Lets packets go that waited too long, and tells their senders. Call a few times a second.
     pub fn handle_timeout<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>) {
-        let mut expired = std::mem::take(&mut self.scratch);
-        self.hold.expire(cx.now, &mut expired);
-        self.counters.held.sub(expired.len() as u64);
-        for frame in expired.drain(..) {
-            self.drop(frame, DropReason::NeighbourUnreachable);
-        }
-        self.scratch = expired;
+        let now = cx.now;
+        self.take_waiting(|hold, out| hold.expire(now, out), |router, frame| router.unreachable(cx, frame));
         self.expire_reassembly(cx);
     }
 
-    /// Puts `adjacency` at `id`, between bursts.
+    /// Puts `adjacency` at `id`, between bursts. No effect if either is out of the table's range.
     pub fn set_adjacency(&mut self, id: AdjacencyId, adjacency: Adjacency) {
         self.adjacencies.set(id, adjacency);
     }
@@ -223,30 +229,41 @@ impl<F: Frame> Router<F> {
         self.adjacencies.set_group(id, group)
     }
 
-    /// A neighbour answered: sends what waited for it, by the adjacency `id`.
+    /// A neighbour answered: sends what waited for it, by the adjacency `id`, if that is a resolved one.
     pub fn release<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, key: Key, id: AdjacencyId) {
         let adjacency = *self.adjacencies.get(id);
-        self.take_held(key, |router, frame| router.transmit(cx, &adjacency, frame, None));
+        if let Target::Forward(..) = adjacency.target() {
+            self.take_waiting(
+                |hold, out| hold.release(key, out),
+                |router, frame| router.transmit(cx, &adjacency, frame, None),
+            );
+        }
     }
 
     /// A neighbour did not answer: drops what waited for it, and tells the senders.
     pub fn fail<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, key: Key) {
-        self.take_held(key, |router, frame| router.unreachable(cx, key.iface, frame));
+        self.take_waiting(|hold, out| hold.release(key, out), |router, frame| router.unreachable(cx, frame));
     }
 
-    fn take_held(&mut self, key: Key, mut each: impl FnMut(&mut Self, F)) {
-        let mut released = std::mem::take(&mut self.scratch);
+    /// Does `each` to the packets that `take` takes out of the hold queue, a few at a time. It may make
+    /// errors about them wait in turn, but there are none about errors: that has an end.
+    fn take_waiting<T>(
+        &mut self,
+        take: impl Fn(&mut HoldQueue<F>, &mut Vec<F>) -> T,
+        mut each: impl FnMut(&mut Self, F),
+    ) {
+        let mut taken = std::mem::take(&mut self.scratch);
         loop {
-            let left = self.hold.release(key, &mut released);
-            self.counters.held.sub(released.len() as u64);
-            for frame in released.drain(..) {
-                each(self, frame);
-            }
-            if left == 0 {
+            take(&mut self.hold, &mut taken);
+            if taken.is_empty() {
                 break;
             }
+            self.counters.held.sub(taken.len() as u64);
+            for frame in taken.drain(..) {
+                each(self, frame);
+            }
         }
-        self.scratch = released;
+        self.scratch = taken;
     }
 
     /// The only way out for a frame that is neither sent, kept nor consumed.
@@ -274,19 +291,26 @@ impl<F: Frame> Router<F> {
 
     /// Our address towards `dst`: that of the interface its route leaves by, or any.
     fn source_towards(&self, fib: &Fib, dst: Ipv4Addr) -> Option<Ipv4Addr> {
-        let by_route = self.egress_iface(fib, dst).and_then(|iface| {
-            let iface = self.interfaces.get(iface)?;
-            iface.addr_towards(dst).or_else(|| iface.addresses.first().copied())
-        });
-        by_route.or_else(|| self.interfaces.iter().find_map(|i| i.addresses.first().copied())).map(|a| a.addr)
+        self.source_on(self.egress_iface(fib, dst), dst)
+    }
+
+    /// Our address towards `dst` on an interface, or on any that has one.
+    fn source_on(&self, iface: Option<IfaceId>, dst: Ipv4Addr) -> Option<Ipv4Addr> {
+        let of_iface = iface.and_then(|id| self.interfaces.get(id)?.source_for(dst));
+        of_iface.or_else(|| self.interfaces.iter().find_map(|iface| iface.source_for(dst)))
+    }
+
+    /// Whether the routes say that `ip` is a neighbour on `iface`.
+    fn is_on_link(&self, fib: &Fib, iface: IfaceId, ip: Ipv4Addr) -> bool {
+        match self.adjacencies.get(fib.lookup(ip.to_bits())).target() {
+            Target::Glean(on) => on == iface,
+            Target::Incomplete(on, hop) | Target::Forward(on, hop) => (on, hop) == (iface, ip),
+            _ => false,
+        }
     }
 
     /// The interface by which `dst` is reached, if it is by one.
     fn egress_iface(&self, fib: &Fib, dst: Ipv4Addr) -> Option<IfaceId> {
-        use crate::adjacency::Target::{Forward, Glean, Incomplete};
-        match self.adjacencies.resolve(fib.lookup(dst.to_bits()), 0).target() {
-            Glean(iface) | Incomplete(iface, _) | Forward(iface, _) => Some(iface),
-            _ => None,
-        }
+        self.adjacencies.resolve(fib.lookup(dst.to_bits()), 0).target().iface()
     }
 }

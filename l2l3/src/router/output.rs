@@ -8,8 +8,8 @@ use crate::arp::ArpEvent;
 use crate::forward::BATCH_SLACK;
 use crate::interface::{IfaceId, PortId};
 
-/// Frames of one transmit batch. A burst's worth and what it may give rise to: a 64 KiB echo reply
-/// is 45 fragments.
+/// Items of one batch. A burst's worth and what it may give rise to: a 64 KiB echo reply is 45
+/// fragments.
 pub const TX_BATCH: usize = 1024;
 
 /// What the router tells the control thread.
@@ -41,7 +41,8 @@ pub struct Steered<F> {
     pub frame: F,
 }
 
-/// Batches of everything that leaves the router.
+/// Batches of everything that leaves the router. None grows; what finds its batch full is dropped and
+/// counted.
 pub struct Output<F> {
     /// Frames to send, a batch a port.
     pub tx: Vec<Vec<F>>,
@@ -54,13 +55,14 @@ pub struct Output<F> {
 }
 
 impl<F: Frame> Output<F> {
-    /// Empty batches for `ports` ports and bursts of up to `burst` frames.
+    /// Empty batches for `ports` ports and bursts of up to `burst` frames. A transmit batch takes one
+    /// burst beyond [`TX_BATCH`]: the straight path sends without a look at the room.
     pub fn new(ports: usize, burst: usize) -> Self {
         Output {
             tx: (0..ports).map(|_| Vec::with_capacity(TX_BATCH + burst + BATCH_SLACK)).collect(),
-            events: Vec::with_capacity(burst),
-            steered: Vec::with_capacity(burst),
-            local: Vec::with_capacity(burst),
+            events: Vec::with_capacity(TX_BATCH),
+            steered: Vec::with_capacity(TX_BATCH),
+            local: Vec::with_capacity(TX_BATCH),
         }
     }
 

@@ -7,10 +7,10 @@ use wire::ethernet::ethertype;
 use wire::{DropReason, EthernetHeader, Frame, FramePool, FromBytes, Ipv4Header, Ipv4View, RxFlags, VlanTag};
 
 use super::output::{Steered, push_bounded};
-use super::send::Origin;
 use super::{Context, Event, Router};
 use crate::adjacency::Target;
 use crate::arp;
+use crate::fib::AdjacencyId;
 use crate::group::flow_hash;
 use crate::icmp::ErrorKind;
 use crate::interface::{IfaceId, PortId};
@@ -33,7 +33,7 @@ pub(super) struct Packet {
     /// The interface it came in by.
     pub(super) iface: IfaceId,
     pub(super) header: Ipv4Header,
-    pub(super) has_options: bool,
+    /// Whether the frame was sent to a group of stations.
     pub(super) to_group: bool,
 }
 
@@ -61,7 +61,8 @@ impl<F: Frame> Router<F> {
         };
         // Padding is not part of the packet.
         frame.truncate(link.l2_len + usize::from(packet.header.total_length.get()));
-        let local = self.is_local(cx, packet.header.dst());
+        let route = cx.fib.lookup(packet.header.dst().to_bits());
+        let local = self.adjacencies.get(route).target() == Target::Local;
         if local && may_steer {
             let owner = self.owner(&packet, &frame.data()[link.l2_len..]);
             if owner != self.steering.me {
@@ -69,13 +70,12 @@ impl<F: Frame> Router<F> {
             }
         }
         frame.trim_front(link.l2_len);
-        if local { self.deliver(cx, packet, frame) } else { self.forward(cx, packet, frame) }
+        if local { self.deliver(cx, packet, frame) } else { self.forward(cx, packet, route, frame) }
     }
 
     fn parse_link(&self, port: PortId, frame: &F) -> Result<Link, DropReason> {
         let data = frame.data();
-        let (header, rest) =
-            EthernetHeader::ref_from_prefix(data).map_err(|_| DropReason::FrameTooShort)?;
+        let (header, rest) = EthernetHeader::ref_from_prefix(data).map_err(|_| DropReason::FrameTooShort)?;
         let (mut vlan, mut l2_len, mut kind) = (None, EthernetHeader::LEN, header.ethertype.get());
         if frame.rx_flags().0 & RxFlags::VLAN_STRIPPED != 0 {
             vlan = Some(frame.vlan_tci() & VlanTag::ID_MASK);
@@ -97,11 +97,13 @@ impl<F: Frame> Router<F> {
 
     fn receive_arp<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, link: Link, mut frame: F) {
         let interfaces = self.interfaces.clone();
-        let Some(iface) = interfaces.get(link.iface) else { return self.drop(frame, DropReason::UnknownVlan) };
+        let Some(iface) = interfaces.get(link.iface) else {
+            return self.drop(frame, DropReason::UnknownVlan);
+        };
         let decision = arp::Message::parse(&frame.data()[link.l2_len..]).and_then(|message| {
-            arp::decide(&message, iface, |target| {
-                self.egress_iface(cx.fib, target).is_some_and(|egress| egress != iface.id)
-            })
+            let routed_elsewhere =
+                |target| self.egress_iface(cx.fib, target).is_some_and(|egress| egress != iface.id);
+            arp::decide(&message, iface, |ip| self.is_on_link(cx.fib, iface.id, ip), routed_elsewhere)
         });
         let decision = match decision {
             Ok(decision) => decision,
@@ -119,11 +121,6 @@ impl<F: Frame> Router<F> {
         }
     }
 
-    fn is_local<P: FramePool<Frame = F>>(&self, cx: &Context<'_, P>, dst: Ipv4Addr) -> bool {
-        let target = self.adjacencies.get(cx.fib.lookup(dst.to_bits())).target();
-        matches!(target, Target::Local | Target::Broadcast)
-    }
-
     /// The worker that owns a packet's flow. Fragments have no ports, so a datagram's all go by address.
     fn owner(&self, packet: &Packet, bytes: &[u8]) -> u16 {
         let FlowKey { src, dst, ports } = FlowKey::of(packet, bytes);
@@ -134,64 +131,87 @@ impl<F: Frame> Router<F> {
         self.steering.reta.owner(hash)
     }
 
-    fn steer<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, owner: u16, port: PortId, frame: F) {
+    fn steer<P: FramePool<Frame = F>>(
+        &mut self,
+        cx: &mut Context<'_, P>,
+        owner: u16,
+        port: PortId,
+        frame: F,
+    ) {
         match push_bounded(&mut cx.out.steered, Steered { owner, port, frame }) {
             Ok(()) => {}
             Err(steered) => self.drop(steered.frame, DropReason::SteerFull),
         }
     }
 
-    /// Forwards a packet whose header is right. The frame begins at the IPv4 header.
-    fn forward<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, packet: Packet, mut frame: F) {
+    /// Forwards a packet whose header is right, the way of `route`. The frame begins at the IPv4 header.
+    fn forward<P: FramePool<Frame = F>>(
+        &mut self,
+        cx: &mut Context<'_, P>,
+        packet: Packet,
+        route: AdjacencyId,
+        mut frame: F,
+    ) {
         let header = &packet.header;
         let hash = self.flow_hash(&packet, frame.data());
-        let adjacency = *self.adjacencies.resolve(cx.fib.lookup(header.dst().to_bits()), hash);
+        let adjacency = *self.adjacencies.resolve(route, hash);
         let refusal = match adjacency.target() {
+            //= RFC 2644 section 2: a directed broadcast is not forwarded.
+            Target::Broadcast => Some((DropReason::Broadcast, None)),
             Target::Multicast => Some((DropReason::Multicast, None)),
             Target::Martian => Some((DropReason::MartianDestination, None)),
             Target::Blackhole => Some((DropReason::Blackhole, None)),
             _ if packet.to_group => Some((DropReason::LinkBroadcast, None)),
-            //= RFC 1812 section 5.3.1: the TTL is looked at after the route, when forwarding only.
             Target::NoRoute => Some((DropReason::NoRoute, Some(ErrorKind::NetUnreachable))),
             Target::Unreachable => Some((DropReason::Unreachable, Some(ErrorKind::HostUnreachable))),
+            //= RFC 1812 section 5.3.1: the TTL is looked at only when forwarding.
             _ if header.ttl <= 1 => Some((DropReason::TtlExpired, Some(ErrorKind::TimeExceeded))),
             _ => None,
         };
         if let Some((reason, error)) = refusal {
             if let Some(kind) = error {
-                self.send_error(cx, &packet, &frame, kind);
+                self.send_error(cx, Some(packet.iface), &frame, kind);
             }
             return self.drop(frame, reason);
         }
-        if packet.has_options
-            && let Err(bad) = self.process_options(cx, &packet, &mut frame)
-        {
-            if let BadOptions::Malformed { pointer } = bad {
-                self.send_error(cx, &packet, &frame, ErrorKind::ParameterProblem { pointer });
+        if packet.has_options() {
+            let own = self.source_on(adjacency.target().iface(), header.dst());
+            let own = own.unwrap_or(Ipv4Addr::UNSPECIFIED);
+            if let Err(bad) = options::process(frame.data_mut(), Hop { addr: own, now: cx.now }) {
+                return self.refuse_options(cx, packet.iface, frame, bad);
             }
-            return self.drop(frame, bad.reason());
         }
         if let Ok((header, _)) = Ipv4Header::mut_from_prefix(frame.data_mut()) {
             wire::checksum::ttl_decrement(header);
         }
-        self.transmit(cx, &adjacency, frame, Some(Origin::Transit(packet)));
+        self.transmit(cx, &adjacency, frame, Some(packet.iface));
     }
 
-    /// Carries out the options of a packet that is forwarded.
-    fn process_options<P: FramePool<Frame = F>>(
+    /// Drops a packet for its options, and tells its sender if they are malformed. The frame begins at the
+    /// IPv4 header.
+    pub(super) fn refuse_options<P: FramePool<Frame = F>>(
         &mut self,
-        cx: &Context<'_, P>,
-        packet: &Packet,
-        frame: &mut F,
-    ) -> Result<(), BadOptions> {
-        let addr = self.source_towards(cx.fib, packet.header.dst()).unwrap_or(Ipv4Addr::UNSPECIFIED);
-        options::process(frame.data_mut(), Hop { addr, now: cx.now })
+        cx: &mut Context<'_, P>,
+        iface: IfaceId,
+        frame: F,
+        bad: BadOptions,
+    ) {
+        if let BadOptions::Malformed { pointer } = bad {
+            self.send_error(cx, Some(iface), &frame, ErrorKind::ParameterProblem { pointer });
+        }
+        self.drop(frame, bad.reason());
     }
 
     fn flow_hash(&self, packet: &Packet, bytes: &[u8]) -> u32 {
         let FlowKey { src, dst, ports } = FlowKey::of(packet, bytes);
         let ports = ports.map_or(0, |(from, to)| u32::from(from) << 16 | u32::from(to));
         flow_hash(self.flow_seed, src, dst, packet.header.protocol, ports)
+    }
+}
+
+impl Packet {
+    fn has_options(&self) -> bool {
+        self.header.header_len() > Ipv4Header::LEN
     }
 }
 
@@ -209,9 +229,9 @@ impl FlowKey {
         let has_ports = !header.is_fragment()
             && matches!(header.protocol, wire::ipv4::protocol::TCP | wire::ipv4::protocol::UDP);
         let ports = bytes.get(header.header_len()..).and_then(|payload| payload.first_chunk::<4>());
-        let ports = ports.filter(|_| has_ports).map(|p| {
-            (u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]]))
-        });
+        let ports = ports
+            .filter(|_| has_ports)
+            .map(|p| (u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]])));
         FlowKey { src: header.src().to_bits(), dst: header.dst().to_bits(), ports }
     }
 }
@@ -226,13 +246,10 @@ fn check_ipv4<F: Frame>(link: &Link, frame: &F) -> Result<Packet, DropReason> {
     let header = *view.header;
     //= RFC 1812 section 5.3.7: what cannot be a host's is not forwarded as a source.
     let first = header.src().octets()[0];
-    if first == 0 || first == 127 || first >= 224 {
+    //= RFC 1122 section 3.2.1.3: who has no address yet asks for one by broadcast, from 0.0.0.0.
+    let asks_for_address = header.src().is_unspecified() && header.dst().is_broadcast();
+    if (first == 0 || first == 127 || first >= 224) && !asks_for_address {
         return Err(DropReason::MartianSource);
     }
-    Ok(Packet {
-        iface: link.iface,
-        header,
-        has_options: !view.options.is_empty(),
-        to_group: link.to_group,
-    })
+    Ok(Packet { iface: link.iface, header, to_group: link.to_group })
 }

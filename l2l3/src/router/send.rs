@@ -4,7 +4,6 @@ use std::net::Ipv4Addr;
 
 use wire::{DropReason, Frame, FramePool, FromBytes, Ipv4Header};
 
-use super::receive::Packet;
 use super::{Context, Event, Router};
 use crate::adjacency::{Adjacency, Target};
 use crate::arp;
@@ -13,15 +12,6 @@ use crate::group::flow_hash;
 use crate::icmp::{self, ErrorKind};
 use crate::interface::{IfaceId, PortId};
 use crate::neighbour::{Key, RequestTo};
-
-/// Whose packet it is.
-#[derive(Clone, Copy)]
-pub(super) enum Origin {
-    /// Another host's, which hears of errors.
-    Transit(Packet),
-    /// Ours.
-    Own,
-}
 
 impl<F: Frame> Router<F> {
     /// Sends a packet that was made here to `dst`. The frame begins at the IPv4 header.
@@ -32,21 +22,23 @@ impl<F: Frame> Router<F> {
 
     /// Sends a packet of ours to `dst`. The frame begins at the IPv4 header.
     pub(super) fn send<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, frame: F, dst: Ipv4Addr) {
-        let adjacency = *self.adjacencies.resolve(cx.fib.lookup(dst.to_bits()), flow_hash(self.flow_seed, 0, dst.to_bits(), 0, 0));
-        self.transmit(cx, &adjacency, frame, Some(Origin::Own));
+        let dst = dst.to_bits();
+        let hash = flow_hash(self.flow_seed, 0, dst, 0, 0);
+        let adjacency = *self.adjacencies.resolve(cx.fib.lookup(dst), hash);
+        self.transmit(cx, &adjacency, frame, None);
     }
 
-    /// Sends a packet the way of `adjacency`. `origin` is `None` for one that had waited, whose sender
-    /// hears of a too small MTU no more.
+    /// Sends a packet the way of `adjacency`. `came_by` is the interface by which it was received; `None`
+    /// if that was long ago, or never.
     pub(super) fn transmit<P: FramePool<Frame = F>>(
         &mut self,
         cx: &mut Context<'_, P>,
         adjacency: &Adjacency,
         frame: F,
-        origin: Option<Origin>,
+        came_by: Option<IfaceId>,
     ) {
         match adjacency.target() {
-            Target::Forward(..) => self.transmit_to(cx, adjacency, frame, origin),
+            Target::Forward(..) => self.transmit_to(cx, adjacency, frame, came_by),
             Target::Incomplete(iface, ip) => self.wait(cx, Key { iface, ip }, frame),
             Target::Glean(iface) => match destination(&frame) {
                 Some(ip) => self.wait(cx, Key { iface, ip }, frame),
@@ -55,27 +47,26 @@ impl<F: Frame> Router<F> {
             Target::Blackhole => self.drop(frame, DropReason::Blackhole),
             Target::Unreachable => self.drop(frame, DropReason::Unreachable),
             Target::Multicast => self.drop(frame, DropReason::Multicast),
-            Target::Broadcast | Target::Local => self.drop(frame, DropReason::Broadcast),
-            Target::Martian => self.drop(frame, DropReason::MartianDestination),
+            Target::Broadcast => self.drop(frame, DropReason::Broadcast),
+            // We do not talk to ourselves.
+            Target::Martian | Target::Local => self.drop(frame, DropReason::MartianDestination),
             Target::NoRoute | Target::Group(_) => self.drop(frame, DropReason::NoRoute),
         }
     }
 
-    /// Sends to a resolved next hop, in fragments if need be.
+    /// Sends to a resolved next hop, in as many frames as it takes.
     fn transmit_to<P: FramePool<Frame = F>>(
         &mut self,
         cx: &mut Context<'_, P>,
         adjacency: &Adjacency,
         mut frame: F,
-        origin: Option<Origin>,
+        came_by: Option<IfaceId>,
     ) {
         let mtu = adjacency.mtu();
         let fits = frame.len() <= usize::from(mtu);
         let may_fragment = Ipv4Header::ref_from_prefix(frame.data()).is_ok_and(|(h, _)| !h.dont_fragment());
         if !fits && !may_fragment {
-            if let Some(Origin::Transit(packet)) = origin {
-                self.send_error(cx, &packet, &frame, ErrorKind::FragmentationNeeded { mtu });
-            }
+            self.send_error(cx, came_by, &frame, ErrorKind::FragmentationNeeded { mtu });
             return self.drop(frame, DropReason::FragmentationNeeded);
         }
         let l2_len = adjacency.l2_len();
@@ -84,7 +75,9 @@ impl<F: Frame> Router<F> {
             Err(_) => return self.drop(frame, DropReason::NoFrame),
         }
         frame.clear_flags();
-        if fits {
+        // Devices need not take frames of several segments (most free single ones faster): a chain,
+        // such as the answer to a reassembled ping, is copied into one frame, or into fragments.
+        if fits && frame.segments() == 1 {
             return self.enqueue(cx, adjacency.port(), frame);
         }
         let mut fragments = std::mem::take(&mut self.fragments);
@@ -102,7 +95,12 @@ impl<F: Frame> Router<F> {
     }
 
     /// Puts a whole frame into its port's batch.
-    pub(super) fn enqueue<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, port: PortId, frame: F) {
+    pub(super) fn enqueue<P: FramePool<Frame = F>>(
+        &mut self,
+        cx: &mut Context<'_, P>,
+        port: PortId,
+        frame: F,
+    ) {
         if let Err(frame) = cx.out.send(port, frame) {
             self.drop(frame, DropReason::TxFull);
         }
@@ -121,41 +119,31 @@ impl<F: Frame> Router<F> {
         }
     }
 
-    /// Drops a packet whose next hop on `iface` did not answer, and tells its sender.
-    pub(super) fn unreachable<P: FramePool<Frame = F>>(
-        &mut self,
-        cx: &mut Context<'_, P>,
-        iface: IfaceId,
-        frame: F,
-    ) {
-        if let Ok((&header, _)) = Ipv4Header::ref_from_prefix(frame.data()) {
-            let has_options = header.header_len() > Ipv4Header::LEN;
-            let packet = Packet { iface, header, has_options, to_group: false };
-            self.send_error(cx, &packet, &frame, ErrorKind::HostUnreachable);
-        }
+    /// Drops a packet whose next hop did not answer, and tells its sender.
+    pub(super) fn unreachable<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, frame: F) {
+        self.send_error(cx, None, &frame, ErrorKind::HostUnreachable);
         self.drop(frame, DropReason::NeighbourUnreachable);
     }
 
-    /// Sends an ICMP error about a packet, where that is allowed and not too often.
+    /// Sends an ICMP error about the packet that `offending` begins with, where that is allowed and not
+    /// too often: never about a packet of our own. The caller has seen to it that the packet did not come
+    /// to a group Ethernet address. `came_by` as for [`transmit`](Self::transmit).
     pub(super) fn send_error<P: FramePool<Frame = F>>(
         &mut self,
         cx: &mut Context<'_, P>,
-        packet: &Packet,
+        came_by: Option<IfaceId>,
         offending: &F,
         kind: ErrorKind,
     ) {
-        let to = packet.header.src();
-        let own = self.interfaces.owns(to);
-        let broadcast = |addr| self.interfaces.iter().any(|iface| iface.is_directed_broadcast(addr));
-        let to_group = packet.to_group || broadcast(packet.header.dst()) || broadcast(to);
-        if own || !self.icmp.permit(cx.now, offending.data(), to_group, kind) {
+        let Ok((&about, _)) = Ipv4Header::ref_from_prefix(offending.data()) else { return };
+        let (to, interfaces) = (about.src(), &self.interfaces);
+        let group = interfaces.is_directed_broadcast(about.dst()) || interfaces.is_directed_broadcast(to);
+        if interfaces.owns(to) || !self.icmp.permit(cx.now, offending.data(), group, kind) {
             return;
         }
-        // RFC 1812 section 4.3.2.4 would have the address of the interface the error leaves by; people
-        // tracing a route expect that of the interface the packet came in by, as all routers give it.
-        let by_ingress = self.interfaces.get(packet.iface).and_then(|iface| {
-            iface.addr_towards(to).or_else(|| iface.addresses.first().copied()).map(|a| a.addr)
-        });
+        // RFC 1812 section 4.3.2.4 asks for an address of the interface that the error leaves by. Who
+        // traces a route wants to see the one that the packet came in by: mostly it is the same.
+        let by_ingress = came_by.and_then(|iface| self.interfaces.get(iface)?.source_for(to));
         let Some(source) = by_ingress.or_else(|| self.source_towards(cx.fib, to)) else { return };
         if let Some(error) = icmp::error(cx.pool, offending, 0, kind, source) {
             self.originate(cx, error, to);
@@ -173,7 +161,9 @@ impl<F: Frame> Router<F> {
             RequestTo::Broadcast => wire::MacAddr::BROADCAST,
             RequestTo::Unicast(mac) => mac,
         };
-        self.send_arp(cx, target.iface, |frame, iface| arp::build_request(frame, iface, target.ip, dst).is_ok());
+        self.send_arp(cx, target.iface, |frame, iface| {
+            arp::build_request(frame, iface, target.ip, dst).is_ok()
+        });
     }
 
     /// Announces our address `own` on `iface` (RFC 5227 section 2.3).

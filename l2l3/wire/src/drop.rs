@@ -112,7 +112,7 @@ drop_reasons! {
     Ipv4BadTotalLength "ipv4-bad-total-length" Ipv4 Error "The IPv4 total length is below the header's or past the frame's end.";
     Ipv4BadChecksum "ipv4-bad-checksum" Ipv4 Error "The IPv4 header checksum is wrong.";
     Ipv4BadOptions "ipv4-bad-options" Ipv4 Error "An IPv4 option is malformed, or asks for source routing, which is refused.";
-    MartianSource "martian-source" Ipv4 Error "The source address cannot be a host's: 0/8, 127/8, 224/4, 240/4 or one of ours (RFC 1812 section 5.3.7).";
+    MartianSource "martian-source" Ipv4 Error "The source address cannot be a host's: 0/8, 127/8, 224/4, 240/4 (RFC 1812 section 5.3.7); or, in a packet to us, one of ours or a broadcast.";
     MartianDestination "martian-destination" Ipv4 Error "The destination address is never forwarded: 0/8, 127/8 or 240/4.";
     LinkBroadcast "link-broadcast" Ipv4 Expected "A frame sent to a group Ethernet address holds a unicast IPv4 destination (RFC 1812 section 5.3.4).";
     Multicast "multicast" Route Expected "Multicast routing is not supported.";
@@ -131,6 +131,7 @@ drop_reasons! {
     TcpMalformed "tcp-malformed" Local Error "The TCP segment to us is cut short or its checksum is wrong.";
     TcpNoPort "tcp-no-port" Local Expected "No socket listens on the TCP port.";
     UnknownProtocol "unknown-protocol" Local Expected "No protocol here takes the packet to us.";
+    LocalFull "local-full" Local Overload "More packets to us at once than TCP and UDP take in one loop.";
     FragmentMalformed "fragment-malformed" Reassembly Error "A fragment is empty, ends off an 8-byte boundary, past 65,535 bytes or past its datagram's end, or cuts a TCP header (RFC 1858).";
     FragmentDuplicate "fragment-duplicate" Reassembly Expected "The same fragment was there already: the first to come is kept.";
     FragmentOverlap "fragment-overlap" Reassembly Error "Fragments of a datagram overlap (RFC 1858, RFC 5722): the whole datagram is dropped.";

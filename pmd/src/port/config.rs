@@ -176,7 +176,12 @@ pub(super) struct Offloads {
 impl Offloads {
     /// The wanted that the device has, where buffers hold `data_room` bytes of a frame. `fast_free` says
     /// that it would be sound.
-    pub(super) fn negotiate(config: &PortConfig, device: &Capabilities, data_room: u16, fast_free: bool) -> Self {
+    pub(super) fn negotiate(
+        config: &PortConfig,
+        device: &Capabilities,
+        data_room: u16,
+        fast_free: bool,
+    ) -> Self {
         let pick = |wanted: bool, bits: u64| if wanted { bits } else { 0 };
         let scatter = u32::from(config.mtu) + device.overhead > u32::from(data_room);
         let rss_types = device.rss_types & RSS_TYPES;
@@ -265,7 +270,8 @@ mod tests {
         let hash = sys::SL_ETH_RX_OFFLOAD_RSS_HASH;
         let config = PortConfig::default();
         assert!(!granted(&config, &device(hash, 0, 0)).rss_hash);
-        let offloads = Offloads::negotiate(&config, &device(hash, 0, sys::SL_ETH_RSS_IPV4 | 1 << 60), 2048, false);
+        let offloads =
+            Offloads::negotiate(&config, &device(hash, 0, sys::SL_ETH_RSS_IPV4 | 1 << 60), 2048, false);
         assert_eq!((offloads.rx, offloads.rss_types), (hash, sys::SL_ETH_RSS_IPV4));
         assert_eq!(offloads.without_rss(), Offloads { rx: 0, tx: 0, rss_types: 0 });
     }

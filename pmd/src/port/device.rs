@@ -41,7 +41,11 @@ pub(super) fn claim(eal: &Eal, devargs: &str) -> Result<u16, Error> {
         }
     }
     let device = devargs.to_owned();
-    Err(if found { Error::AlreadyOpen { device } } else { Error::Open { device, cause: Errno(libc::ENODEV) } })
+    Err(if found {
+        Error::AlreadyOpen { device }
+    } else {
+        Error::Open { device, cause: Errno(libc::ENODEV) }
+    })
 }
 
 /// Has DPDK create the device and find its driver.
@@ -67,8 +71,10 @@ fn ports() -> impl Iterator<Item = u16> {
     let mut next = 0;
     std::iter::from_fn(move || {
         // SAFETY: EAL runs.
-        let found = unsafe { sys::rte_eth_find_next(next) };
-        let port = u16::try_from(found).ok().filter(|_| found < u64::from(sys::RTE_MAX_ETHPORTS))?;
+        let port = unsafe { sys::rte_eth_find_next(next) };
+        if u32::from(port) >= sys::RTE_MAX_ETHPORTS {
+            return None;
+        }
         next = port + 1;
         Some(port)
     })

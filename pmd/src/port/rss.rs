@@ -3,7 +3,6 @@
 use crate::error::Errno;
 use dpdk_sys as sys;
 use std::mem;
-use std::ptr;
 
 const GROUP: usize = sys::RTE_ETH_RETA_GROUP_SIZE as usize;
 
@@ -44,7 +43,6 @@ pub(super) fn query(port: u16, size: u16, key_len: u8) -> Result<Rss, Errno> {
     conf.rss_key_len = key.len() as u8;
     // SAFETY: EAL runs; at most rss_key_len bytes of the key are written.
     Errno::check(unsafe { sys::rte_eth_dev_rss_hash_conf_get(port, &raw mut conf) })?;
-    conf.rss_key = ptr::null_mut();
 
     let mut groups = empty_groups(size);
     // SAFETY: EAL runs; there are groups for `size` entries.

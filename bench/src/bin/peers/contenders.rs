@@ -25,6 +25,9 @@ const ALL: [Contender; 6] = [
     Contender { name: OURS, verify: "route", command: sluice },
 ];
 
+/// Each run's folder is this and its process id. Boards are written at packet rate: memory, not a disk.
+const RUN_PREFIX: &str = "/dev/shm/peers-";
+
 /// One program.
 #[derive(Clone, Copy)]
 pub(crate) struct Contender {
@@ -55,9 +58,20 @@ pub(crate) struct Paths {
 impl Paths {
     pub(crate) fn new(sluice: &Path) -> Self {
         let peers = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
-        // Boards are written at packet rate: memory, not a disk.
-        let run = PathBuf::from(format!("/dev/shm/peers-{}", std::process::id()));
+        let run = PathBuf::from(format!("{RUN_PREFIX}{}", std::process::id()));
         Paths { data: peers.join("build/data"), peers, run, sluice: sluice.to_owned() }
+    }
+
+    /// Makes the folder of this run, and removes those of runs that were killed.
+    pub(crate) fn make_run_folder(&self) -> Result<()> {
+        for entry in std::fs::read_dir(Path::new(RUN_PREFIX).parent().unwrap_or(Path::new("/")))? {
+            let path = entry?.path();
+            let run = path.to_str().and_then(|path| path.strip_prefix(RUN_PREFIX)?.parse::<u32>().ok());
+            if run.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
+                std::fs::remove_dir_all(&path)?;
+            }
+        }
+        std::fs::create_dir_all(&self.run).map_err(|error| format!("{}: {error}", self.run.display()).into())
     }
 
     fn device(&self) -> PathBuf {
@@ -252,4 +266,29 @@ fn sluice(setup: &Setup<'_>) -> Result<Command> {
     let mut command = Command::new(&setup.paths.sluice);
     command.arg("run").arg("-c").arg(file);
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::columns::TABLES;
+
+    #[test]
+    fn sluice_takes_its_configuration() {
+        let paths = Paths::new(Path::new("sluice"));
+        let contender = ALL.iter().find(|contender| contender.name == OURS).unwrap();
+        let setup =
+            Setup { contender, table: &TABLES[0], cores: Cores { worker: 1, control: 0 }, paths: &paths };
+        let text = setup.sluice_config();
+        let machine = config::Machine { cores: 2 };
+        let config = config::Config::from_str("peers.toml", &text, &machine).unwrap();
+        assert_eq!(config.ports.len(), PORTS);
+        assert_eq!(config.neighbours.len(), PORTS);
+        assert_eq!(config.workers.cores, [1]);
+        assert_eq!(config.routes_file, Some(TABLES[0].sluice_routes(&paths.data)));
+        assert!(
+            config.ports[1].device.starts_with("net_flood1,flows=")
+                && config.ports[1].device.contains("verify=route")
+        );
+    }
 }

@@ -1,6 +1,5 @@
 //! The rounds: every contender has its turn on every flow set, one after another, again and again.
 
-use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -42,7 +41,7 @@ pub(crate) fn run(
     contenders: &[Contender],
     paths: &Paths,
 ) -> Result<Results> {
-    fs::create_dir_all(&paths.run).map_err(|error| format!("{}: {error}", paths.run.display()))?;
+    paths.make_run_folder()?;
     let mut results = Results { columns: Vec::new(), tsc_hz: 0 };
     for table in tables {
         let mut running = Vec::new();

@@ -38,7 +38,8 @@ pub(crate) fn document(text: &str, plan: &Plan) -> Result<String> {
     for (name, value) in machine::describe() {
         writeln!(out, "- {name}: {value}")?;
     }
-    let command: Vec<String> = std::env::args().skip(1).collect();
+    let quoted = |word: String| if word.contains(' ') { format!("'{word}'") } else { word };
+    let command: Vec<String> = std::env::args().skip(1).map(quoted).collect();
     writeln!(out, "- command: `cargo run --release -p bench --bin peers -- {}`", command.join(" "))?;
     writeln!(
         out,

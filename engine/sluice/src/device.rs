@@ -1,0 +1,88 @@
+//! DPDK as one of the engine's kinds of device.
+
+use engine::api::PortStatus;
+use engine::device::{Device, Env, PortHandle};
+use pmd::{Eal, Granted, Mbuf, PoolHandle, Port, RxQueue, TscClock, TxQueue, WorkerThread};
+use wire::Instant;
+
+/// Names DPDK's types.
+pub(crate) enum Dpdk {}
+
+impl Device for Dpdk {
+    type Frame = Mbuf;
+    type Pool = PoolHandle;
+    type Rx = RxQueue;
+    type Tx = TxQueue;
+    type Env = DpdkEnv;
+}
+
+/// DPDK's environment and the time stamp counter.
+#[derive(Clone)]
+pub(crate) struct DpdkEnv {
+    pub(crate) eal: Eal,
+    pub(crate) clock: TscClock,
+}
+
+impl Env for DpdkEnv {
+    type ThreadGuard = WorkerThread;
+
+    #[inline]
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn enter_thread(&self) -> Result<WorkerThread, String> {
+        WorkerThread::register(&self.eal).map_err(|error| error.to_string())
+    }
+}
+
+/// A port, for the control plane.
+pub(crate) struct DpdkPort(pub(crate) Port);
+
+impl PortHandle for DpdkPort {
+    fn status(&self) -> PortStatus {
+        let info = self.0.info();
+        let granted = info.as_ref().map(|info| info.granted).unwrap_or_default();
+        // A device that is gone answers nothing; the control plane asks `is_removed` too.
+        let link = self.0.link().ok();
+        let stats = self.0.stats().unwrap_or_default();
+        let extended = self.0.xstats().unwrap_or_default();
+        PortStatus {
+            driver: info.map(|info| info.capabilities.driver).unwrap_or_default(),
+            link_up: link.is_some_and(|link| link.up),
+            speed_mbps: link.and_then(|link| link.speed_mbps),
+            offloads: offloads(&granted),
+            rx_packets: stats.rx_frames,
+            rx_bytes: stats.rx_bytes,
+            rx_missed: stats.rx_missed,
+            rx_errors: stats.rx_errors,
+            rx_nombuf: stats.rx_no_buffer,
+            tx_packets: stats.tx_frames,
+            tx_bytes: stats.tx_bytes,
+            tx_errors: stats.tx_errors,
+            extended: extended.into_iter().filter(|(_, value)| *value != 0).collect(),
+        }
+    }
+
+    fn is_removed(&self) -> bool {
+        self.0.is_removed()
+    }
+}
+
+fn offloads(granted: &Granted) -> Vec<String> {
+    [
+        ("rx-ip-checksum", granted.rx_ip_checksum),
+        ("rx-l4-checksum", granted.rx_l4_checksum),
+        ("rss-hash", granted.rss_hash),
+        ("vlan-strip", granted.vlan_strip),
+        ("scatter", granted.scatter),
+        ("tx-ip-checksum", granted.tx_ip_checksum),
+        ("tx-l4-checksum", granted.tx_l4_checksum),
+        ("multi-segs", granted.multi_segs),
+        ("fast-free", granted.fast_free),
+    ]
+    .into_iter()
+    .filter(|(_, on)| *on)
+    .map(|(name, _)| name.to_owned())
+    .collect()
+}

@@ -1,0 +1,216 @@
+//! `sluice run`: from the configuration file to DPDK, ports and workers, and back.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::future::Future;
+use std::path::Path;
+use std::process::ExitCode;
+
+use config::{Caps, Config, Huge, Plan, TxAssignment};
+use engine::control::PortInfo;
+use engine::run::{EngineError, Report, Setup};
+use engine::worker::{Egress, WorkerIo};
+use l2l3::fib::{Storage, layout};
+use l2l3::forward::Isa;
+use l2l3::interface::PortId;
+use pmd::{Eal, EalConfig, HugeTable, Mempool, Port, PortConfig, TscClock};
+use tokio::signal::unix::{SignalKind, signal};
+use wire::RssKey;
+
+use crate::device::{Dpdk, DpdkEnv, DpdkPort};
+use crate::{check, show};
+
+/// What stops a start: one sentence.
+type Error = Box<dyn std::error::Error>;
+
+/// Runs the router that `file` describes.
+pub(crate) fn run(file: &Path) -> ExitCode {
+    let config = match check::load(file) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    match start(config) {
+        Ok(report) => finish(&report),
+        Err(error) => crate::fail(error),
+    }
+}
+
+fn start(config: Config) -> Result<Report, Error> {
+    let eal = Eal::init(&eal_config(&config))?;
+    for warning in eal.warnings() {
+        eprintln!("sluice: warning: {warning}");
+    }
+    let ports = open_ports(&eal, &config)?;
+    let caps = ports.iter().map(caps).collect::<Result<Vec<_>, _>>()?;
+    let plan = Plan::new(&config, |port| caps[port])?;
+    print!("{plan}");
+    let pools = start_ports(&eal, &config, &plan, &ports)?;
+    let workers = worker_queues(&plan, &ports, &pools)?;
+    let storage = route_memory(&eal, &config);
+    let (name, socket) = (config.name.clone(), config.control.socket.clone());
+    let isa = Isa::detect();
+    let setup = Setup::<Dpdk> {
+        config,
+        ports: ports.into_iter().map(port_info).collect::<Result<_, _>>()?,
+        workers,
+        storage,
+        env: DpdkEnv { eal, clock: TscClock::start() },
+        rss_key: RssKey::SYMMETRIC,
+        seed: seed(),
+        isa,
+    };
+    let listen = || {
+        engine::control::server::bind(&socket)
+            .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", socket.display())))
+    };
+    let ready = || println!("{name} runs: straight path {}, control socket {}", isa.name(), socket.display());
+    Ok(engine::run::run(setup, listen, signalled(), ready, |line| eprintln!("sluice: {line}"))?)
+}
+
+/// Ready when SIGINT or SIGTERM has come.
+fn signalled() -> impl Future<Output = ()> {
+    async {
+        let (Ok(mut interrupt), Ok(mut terminate)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            // Without handlers both signals end the process at once, which stops it too.
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+fn eal_config(config: &Config) -> EalConfig {
+    let mut eal = EalConfig {
+        program: "sluice".into(),
+        file_prefix: Some(config.dpdk.file_prefix.clone()),
+        main_core: None,
+        huge: match config.dpdk.huge {
+            Huge::Auto => pmd::Huge::Auto,
+            Huge::On => pmd::Huge::Always,
+            Huge::Off => pmd::Huge::Never,
+        },
+        memory_mb: config.dpdk.memory_mb,
+        extra_args: config.dpdk.eal_args.clone(),
+        ..EalConfig::default()
+    };
+    for port in &config.ports {
+        eal.add_device(&port.device);
+    }
+    eal
+}
+
+fn open_ports(eal: &Eal, config: &Config) -> Result<Vec<Port>, Error> {
+    let open = |port: &config::Port| {
+        Port::open(eal, &port.device).map_err(|error| format!("port `{}`: {error}", port.name).into())
+    };
+    config.ports.iter().map(open).collect()
+}
+
+fn caps(port: &Port) -> Result<Caps, pmd::Error> {
+    let device = port.capabilities()?;
+    Ok(Caps { rx_queues: device.max_rx_queues, tx_queues: device.max_tx_queues })
+}
+
+/// Whether every frame fits into one mbuf, so that devices may take and free them the fast way.
+fn single_segment(plan: &Plan) -> bool {
+    // The headers of a tagged frame come on top of the MTU.
+    let longest = plan.ports.iter().map(|port| port.mtu).max().unwrap_or(0) + 18;
+    longest <= plan.mbufs.data_room
+}
+
+/// Makes a pool on each NUMA node that has a port, then sets the ports up and starts them. Gives the
+/// pool of each port.
+fn start_ports(eal: &Eal, config: &Config, plan: &Plan, ports: &[Port]) -> Result<Vec<Mempool>, Error> {
+    let mut pools: HashMap<Option<u32>, Mempool> = HashMap::new();
+    let mut nodes = Vec::new();
+    for port in ports {
+        let node = port.capabilities()?.node;
+        nodes.push(node);
+        if let Entry::Vacant(place) = pools.entry(node) {
+            let (name, mbufs) = (format!("mbufs-{}", nodes.len()), &plan.mbufs);
+            place.insert(Mempool::new(eal, &name, mbufs.total, mbufs.cache_size, mbufs.data_room, node)?);
+        }
+    }
+    let single = single_segment(plan);
+    for (at, (port, wanted)) in ports.iter().zip(&config.ports).enumerate() {
+        let planned = &plan.ports[at];
+        let settings = PortConfig {
+            rx_queues: planned.rx_queues,
+            tx_queues: planned.tx_queues,
+            rx_desc: planned.rx_descriptors,
+            tx_desc: planned.tx_descriptors,
+            mtu: planned.mtu,
+            promiscuous: wanted.promiscuous,
+            mac: wanted.mac,
+            rss_key: Some(RssKey::SYMMETRIC.0),
+            multi_segs: !single,
+            fast_free: single && pools.len() == 1,
+            ..PortConfig::default()
+        };
+        let named = |error: pmd::Error| format!("port `{}`: {error}", wanted.name);
+        port.configure(&settings, &[pools[&nodes[at]].clone()]).map_err(named)?;
+        port.start().map_err(named)?;
+    }
+    Ok(nodes.iter().map(|node| pools[node].clone()).collect())
+}
+
+fn worker_queues(plan: &Plan, ports: &[Port], pools: &[Mempool]) -> Result<Vec<WorkerIo<Dpdk>>, Error> {
+    let mut workers = Vec::new();
+    for worker in &plan.workers {
+        let mut rx = Vec::new();
+        for assigned in &worker.rx {
+            rx.push((PortId(assigned.port), ports[usize::from(assigned.port)].take_rx(assigned.queue)?));
+        }
+        let mut tx = Vec::new();
+        for (port, assigned) in ports.iter().zip(&worker.tx) {
+            tx.push(match assigned {
+                TxAssignment::Queue(queue) => Egress::Queue(port.take_tx(*queue)?),
+                TxAssignment::HandOver(owner) => Egress::HandOver(*owner),
+            });
+        }
+        // Its own frames lie near the first port that it polls.
+        let near = worker.rx.first().map_or(0, |assigned| usize::from(assigned.port));
+        workers.push(WorkerIo { rx, tx, pool: pools[near].handle() });
+    }
+    Ok(workers)
+}
+
+fn port_info(port: Port) -> Result<PortInfo, Error> {
+    let info = port.info().ok_or("a port lost its configuration")?;
+    Ok(PortInfo {
+        mac: info.capabilities.mac,
+        rx_queues: info.rx_queues,
+        tx_queues: info.tx_queues,
+        handle: Box::new(DpdkPort(port)),
+    })
+}
+
+/// Memory for the route table in huge pages; without them the heap serves.
+fn route_memory(eal: &Eal, config: &Config) -> Option<(Storage, Storage)> {
+    let level1 = HugeTable::new(eal, layout::LEVEL1_LEN, None).ok()?;
+    let level2 = HugeTable::new(eal, config.limits.route_groups() * layout::GROUP_LEN, None).ok()?;
+    Some((Box::new(level1), Box::new(level2)))
+}
+
+/// Something that others cannot guess.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+/// Prints how it all ended.
+fn finish(report: &Report) -> ExitCode {
+    println!("\n{}\n", show::ports(&report.ports));
+    println!("{}\n", show::drops(&report.drops, false));
+    println!("{}\n", show::workers(&report.workers));
+    println!("books: {}", report.books);
+    match &report.error {
+        Some(error) => crate::fail(error),
+        None if !report.books.balance() => crate::fail(EngineError::System("the books do not balance".into())),
+        None => ExitCode::SUCCESS,
+    }
+}

@@ -1,0 +1,182 @@
+//! In its steady state a worker calls no allocator: `poll_once` under a counting one.
+//!
+//! The test's own thread runs the worker, the control plane and the far ends in turn; only what happens
+//! inside `poll_once` is counted.
+#![allow(unsafe_code)] // A global allocator is an unsafe trait.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+use common::{Net, host, mac, port_mac, two_ports, udp_frame};
+use l2l3::forward::Isa;
+use sim::builder::{self, Flow, Ipv4, Tcp};
+use sim::{Rng, mutate};
+use wire::MacAddr;
+
+struct Counting;
+
+thread_local! {
+    /// Calls of this thread's, or `None` while nobody counts.
+    static CALLS: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+fn count() {
+    // A thread that ends has no cell any more, and nobody counts.
+    let _ended = CALLS.try_with(|calls| calls.set(calls.get().map(|n| n + 1)));
+}
+
+// SAFETY: every call goes to the system's allocator with the arguments it came with.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count();
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.dealloc(at, layout) }
+    }
+
+    unsafe fn realloc(&self, at: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise is the same.
+        unsafe { System.realloc(at, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Calls of the allocator, frees included, while `work` runs.
+fn calls(work: impl FnOnce()) -> u64 {
+    CALLS.set(Some(0));
+    work();
+    CALLS.replace(None).unwrap()
+}
+
+#[test]
+fn the_count_counts() {
+    assert_eq!(calls(|| drop(std::hint::black_box(Box::new(1)))), 2);
+    assert_eq!(calls(|| ()), 0);
+}
+
+const LAN: usize = 0;
+const WAN: usize = 1;
+const A: [u8; 4] = [10, 0, 1, 10];
+const B: [u8; 4] = [10, 0, 2, 20];
+const US: [u8; 4] = [10, 0, 1, 1];
+
+fn net(cores: &str, isa: Isa) -> Net {
+    let route = "[[route]]\nprefix = \"192.0.2.0/24\"\nvia = [\"10.0.2.20\", \"10.0.2.21\"]\n[limits]\nhold_packets = 64\n";
+    let text = two_ports(cores, route).replace("\"net_null1\"", "\"net_null1\"\ntx_queues = 1\nmtu = 600");
+    let mut net = Net::with_isa(&text, isa);
+    net.add_host(LAN, host(10, A));
+    net.add_host(WAN, host(20, B));
+    net.add_host(WAN, host(21, [10, 0, 2, 21]));
+    for (port, n, ip) in [(LAN, 10, A), (WAN, 20, B)] {
+        let us = [ip[0], ip[1], ip[2], 1];
+        net.inject(port, 0, &builder::arp_request(mac(n), ip.into(), us.into()));
+    }
+    net.settle();
+    net
+}
+
+/// Feeds the frames that `make` gives for each round, and counts the allocator's calls in the loops.
+fn assert_none(what: &str, mut make: impl FnMut(u32) -> Vec<Vec<u8>>) {
+    for (cores, isa) in [("[0]", Isa::detect()), ("[0]", Isa::Portable), ("[0, 1]", Isa::detect())] {
+        let mut net = net(cores, isa);
+        let workers = net.workers.len();
+        let (mut total, mut busy) = (0, false);
+        for round in 0..300 {
+            for (n, frame) in make(round).iter().enumerate() {
+                net.inject(LAN, n % workers, frame);
+            }
+            let now = net.clock.advance(Duration::from_millis(7));
+            for _ in 0..4 {
+                for worker in &mut net.workers {
+                    let calls = calls(|| busy |= worker.poll_once(now));
+                    total += calls;
+                }
+                net.control.poll(now);
+                net.hear();
+            }
+            net.sent.clear();
+        }
+        assert!(busy, "{what}: there was something to do");
+        assert_eq!(total, 0, "{what}, on cores {cores} with {}", isa.name());
+        net.seconds(20);
+        net.finish();
+    }
+}
+
+fn flow(dst: [u8; 4]) -> Flow {
+    let (src, dst) = (A.into(), dst.into());
+    Flow { src_mac: mac(10), dst_mac: port_mac(LAN), src, dst, src_port: 5, dst_port: 6 }
+}
+
+#[test]
+fn forwarded_frames() {
+    assert_none("plain", |round| (0..100).map(|n| udp_frame(LAN, A, B, (n, round as u16), b"x")).collect());
+    assert_none("by several gateways", |_| {
+        (0..50).map(|n| udp_frame(LAN, A, [192, 0, 2, n as u8], (n, 9), b"x")).collect()
+    });
+    assert_none("in fragments", |_| (0..20).map(|n| udp_frame(LAN, A, B, (n, 9), &[1; 1400])).collect());
+}
+
+#[test]
+fn dropped_frames() {
+    let templates = [
+        udp_frame(LAN, A, B, (1, 2), b"some data to damage"),
+        udp_frame(LAN, A, US, (1, 2), b"to us"),
+        flow(US).echo_request(1, 1, b"ping"),
+        builder::arp_request(mac(10), A.into(), US.into()),
+    ];
+    let mut rng = Rng::new(3);
+    assert_none("damaged", |_| {
+        let mut damaged = |n: usize| {
+            let mut frame = templates[n % templates.len()].clone();
+            mutate(&mut rng, &mut frame);
+            frame
+        };
+        (0..60).map(&mut damaged).collect()
+    });
+    assert_none("no route", |_| vec![udp_frame(LAN, A, [8, 8, 8, 8], (1, 2), b"x"); 50]);
+    assert_none("not ours", |_| vec![builder::ethernet(MacAddr([2; 6]), mac(10), 0x0800, &[0; 46]); 50]);
+}
+
+#[test]
+fn packets_to_us() {
+    assert_none("ping", |round| (0..50).map(|n| flow(US).echo_request(n, round as u16, &[7; 56])).collect());
+    assert_none("ping in fragments", |round| {
+        let message = builder::echo_request(1, round as u16, &[9; 4000]);
+        let fragment = |(n, part): (usize, &[u8])| {
+            let header = Ipv4 {
+                id: round as u16,
+                more_fragments: n < 2,
+                offset: (n * 185) as u16,
+                ..Ipv4::new(A.into(), US.into(), builder::ICMP)
+            };
+            builder::padded(flow(US).frame(&header, part))
+        };
+        // Every seventh datagram never becomes whole.
+        message.chunks(1480).enumerate().skip(usize::from(round % 7 == 0)).map(fragment).collect()
+    });
+    assert_none("TCP and UDP", |_| {
+        let syn = Tcp { flags: 2, window: 100, ..Tcp::default() };
+        (0..40).map(|n| if n % 2 == 0 { flow(US).tcp(&syn, b"") } else { flow(US).udp(b"x") }).collect()
+    });
+    assert_none("ARP", |_| vec![builder::arp_request(mac(10), A.into(), US.into()); 10]);
+}
+
+#[test]
+fn packets_to_unresolved_neighbours() {
+    assert_none("unresolved", |round| {
+        (0..40).map(|n| udp_frame(LAN, A, [10, 0, 2, (30 + (round + n) % 200) as u8], (1, 2), b"x")).collect()
+    });
+}

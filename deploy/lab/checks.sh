@@ -104,18 +104,28 @@ check_tcp() {
     verdict $? "TCP ${from^^} to ${to^^}: ${rate:-nothing}, $intervals intervals, $zero of them without data"
 }
 
-check_udp() {
-    local from=$1 to=$2 seconds=$3
-    step "UDP: iperf3 from ${from^^} to ${to^^}, $UDP_RATE bit/s in datagrams of 1200 bytes, $seconds s"
-    local before overrun lost total
+# One UDP run; leaves the datagrams sent and lost on the way in TOTAL and LOST.
+try_udp() {
+    local from=$1 to=$2 seconds=$3 before overrun rc
     before=$(counter "$to" Udp RcvbufErrors)
     iperf "$from" "$seconds" --udp --bitrate "$UDP_RATE" --length 1200
-    local rc=$?
-    IFS=/ read -r lost total < <(awk '/receiver/ { print $(NF - 2) }' "$OUT")
+    rc=$?
+    IFS=/ read -r LOST TOTAL < <(awk '/receiver/ { print $(NF - 2) }' "$OUT")
     overrun=$(($(counter "$to" Udp RcvbufErrors) - before))
     ((overrun == 0)) || note "$overrun of them reached ${to^^} and were dropped there by iperf3's own full socket"
-    ((rc == 0 && ${total:-0} > 0 && ${lost:-1} - overrun <= 0))
-    verdict $? "UDP ${from^^} to ${to^^}: ${total:-0} datagrams, $((${lost:-0} - overrun)) lost on the way"
+    LOST=$((${LOST:-0} - overrun))
+    ((rc == 0 && ${TOTAL:-0} > 0 && LOST <= 0))
+}
+
+# Up to three tries: where other programs keep the receiver's core busy, its kernel drops packets too.
+check_udp() {
+    local from=$1 to=$2 seconds=$3 try rc=1
+    step "UDP: iperf3 from ${from^^} to ${to^^}, ${UDP_RATE}bit/s in datagrams of 1200 bytes, $seconds s"
+    for try in 1 2 3; do
+        try_udp "$from" "$to" "$seconds" && rc=0 && break
+        note "try $try: $LOST of ${TOTAL:-0} datagrams lost"
+    done
+    verdict "$rc" "UDP ${from^^} to ${to^^}: ${TOTAL:-0} datagrams, $LOST lost on the way$( ((try == 1)) || echo ", in try $((try > 3 ? 3 : try))")"
 }
 
 check_page() {
@@ -188,6 +198,6 @@ check_stop() {
     local rc=$?
     tail -n +$((before + 1)) "$LOG" | tee "$OUT" | indent
     verdict "$rc" "sluice stopped on SIGTERM with exit status $rc"
-    grep -qi 'books balance' "$OUT"
+    grep -Eq '^books: .*: balanced' "$OUT"
     verdict $? "its books balance: every packet is accounted for"
 }

@@ -339,7 +339,12 @@ mod tests {
                 false,
                 Ok(Decision {
                     reply: false,
-                    event: Some(ArpEvent::Learned { ip: ON_LINK, mac: HOST, is_reply: true, was_for_us: true }),
+                    event: Some(ArpEvent::Learned {
+                        ip: ON_LINK,
+                        mac: HOST,
+                        is_reply: true,
+                        was_for_us: true,
+                    }),
                 }),
             ),
             ("network address", ask(HOST, [10, 0, 0, 0], OUR_IP), false, bad),

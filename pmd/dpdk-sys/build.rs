@@ -12,12 +12,12 @@ const TOO_NEW: (u32, u32) = (26, 0);
 
 /// What the C declarations of the bindings are chosen from: no protocol headers.
 const FUNCTIONS: &str = "sl_.*\
-    |rte_(eal_(init|cleanup|hotplug_add)|strerror|version)\
+    |rte_(eal_(init|cleanup|hotplug_add|get_runtime_dir)|strerror|version)\
     |rte_thread_(register|unregister)\
     |rte_dev_(name|remove)\
     |rte_(pktmbuf_pool_create|pktmbuf_free_bulk|mempool_(free|avail_count|in_use_count))\
     |rte_(zmalloc_socket|free|malloc_get_socket_stats)\
-    |rte_eth_dev_(configure|start|stop|close|info_get|socket_id|set_mtu|get_mtu|is_removed)\
+    |rte_eth_dev_(configure|start|stop|close|info_get|socket_id|set_mtu|is_removed)\
     |rte_eth_dev_(adjust_nb_rx_tx_desc|default_mac_addr_set|get_name_by_port)\
     |rte_eth_dev_(rss_hash_conf_get|rss_reta_update|rss_reta_query)\
     |rte_eth_dev_callback_(register|unregister)\
@@ -52,13 +52,13 @@ fn build() -> Result<(), String> {
 /// Checks the version, tells cargo what to link, and gives the C flags (pkg-config's own answer:
 /// the crate of that name drops `-march` and `-include`, on which the headers depend).
 fn link_dpdk() -> Result<Vec<String>, String> {
-    let missing = "DPDK was not found by pkg-config: install it (on Debian: libdpdk-dev and pkg-config), \
-                   or set PKG_CONFIG_PATH to the folder of libdpdk.pc";
-    let library = pkg_config::Config::new()
-        .cargo_metadata(false)
-        .probe("libdpdk")
-        .map_err(|e| format!("{missing}.\n{e}"))?;
+    let missing = "DPDK was not found by pkg-config: install it (on Debian: libdpdk-dev and pkg-config), or set \
+                   PKG_CONFIG_PATH to the folder of libdpdk.pc.";
+    let library = pkg_config::Config::new().cargo_metadata(false).probe("libdpdk").map_err(|_| missing)?;
     check_version(&library.version)?;
+    if let Ok(folder) = pkg_config::get_variable("libdpdk", "pcfiledir") {
+        println!("cargo::rerun-if-changed={folder}/libdpdk.pc");
+    }
 
     for path in &library.link_paths {
         println!("cargo::rustc-link-search=native={}", path.display());

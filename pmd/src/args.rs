@@ -35,6 +35,11 @@ impl EalConfig {
         let list = if is_pci_address(device_name(devargs)) { &mut self.allow } else { &mut self.vdevs };
         list.push(devargs.to_owned());
     }
+
+    /// Whether the extra arguments have one of these options.
+    fn gives(&self, options: &[&str]) -> bool {
+        self.extra_args.iter().any(|arg| options.iter().any(|option| is_option(arg, option)))
+    }
 }
 
 /// Whether memory comes from hugepages.
@@ -126,6 +131,7 @@ pub(crate) fn is_pci_address(name: &str) -> bool {
 pub(crate) fn choose_huge(config: &EalConfig, free_mb: u64) -> (bool, Option<EalWarning>) {
     let needed_mb = config.memory_mb.map_or(LEAST_HUGE_MB, u64::from);
     match config.huge {
+        _ if config.gives(&["--no-huge"]) => (false, None),
         Huge::Always => (true, None),
         Huge::Never => (false, None),
         Huge::Auto if free_mb >= needed_mb => (true, None),
@@ -136,42 +142,36 @@ pub(crate) fn choose_huge(config: &EalConfig, free_mb: u64) -> (bool, Option<Eal
 /// EAL's arguments, the program's name first.
 pub(crate) fn eal_args(config: &EalConfig, huge: bool, main_core: usize, pid: u32) -> Vec<String> {
     let program = if config.program.is_empty() { "pmd" } else { &config.program };
-    let given =
-        |names: &[&str]| config.extra_args.iter().any(|arg| names.iter().any(|name| names_option(arg, name)));
     let mut args = vec![program.to_owned()];
     let mut say = |args_of_ours: &[&str]| args.extend(args_of_ours.iter().map(|&arg| arg.to_owned()));
 
-    if !given(&["-l", "-c", "--lcores"]) {
+    if !config.gives(&["-l", "-c", "--lcores"]) {
         say(&["--lcores", &format!("0@{main_core}")]);
     }
-    if !given(&["--file-prefix"]) {
+    if !config.gives(&["--file-prefix"]) {
         say(&["--file-prefix", &config.file_prefix.clone().unwrap_or_else(|| format!("{program}-{pid}"))]);
     }
-    // Memory without files leaves none behind when the process is killed. vhost, virtio-user and memif
-    // hand memory to their peers by file descriptor, so there must be few: one for a segment list.
-    if !given(&["--in-memory", "--legacy-mem", "--huge-dir", "--huge-unlink", "--proc-type", "--no-huge"]) {
-        say(&["--in-memory"]);
-        if huge {
-            say(&["--single-file-segments"]);
-        }
-    }
-    if !huge && !given(&["--no-huge"]) {
-        say(&["--no-huge"]);
+    if !huge {
+        say(if config.gives(&["--no-huge"]) { &["--no-shconf"] } else { &["--no-huge", "--no-shconf"] });
+    } else if !config.gives(&["--in-memory", "--legacy-mem", "--huge-dir", "--huge-unlink", "--proc-type"]) {
+        // Memory without files leaves none behind when the process is killed. vhost, virtio-user and
+        // memif hand memory to their peers by file descriptor, so there must be few.
+        say(&["--in-memory", "--single-file-segments"]);
     }
     let memory_mb = config.memory_mb.or((!huge).then_some(NO_HUGE_DEFAULT_MB));
-    if let Some(mb) = memory_mb.filter(|_| !given(&["-m", "--socket-mem", "--numa-mem"])) {
+    if let Some(mb) = memory_mb.filter(|_| !config.gives(&["-m", "--socket-mem", "--numa-mem"])) {
         say(&["-m", &mb.to_string()]);
     }
-    if !given(&["--telemetry", "--no-telemetry"]) {
+    if !config.gives(&["--telemetry", "--no-telemetry"]) {
         say(&["--no-telemetry"]);
     }
-    if !given(&["--log-level"]) {
+    if !config.gives(&["--log-level"]) {
         say(&["--log-level", config.log.name()]);
     }
-    if config.allow.is_empty() && !given(&["-a", "--allow", "-b", "--block", "--no-pci"]) {
+    if config.allow.is_empty() && !config.gives(&["-a", "--allow", "-b", "--block", "--no-pci"]) {
         say(&["--no-pci"]);
         // No hardware reads physical addresses: virtual ones serve every vdev and need no privilege.
-        if !given(&["--iova-mode"]) {
+        if !config.gives(&["--iova-mode"]) {
             say(&["--iova-mode", "va"]);
         }
     }
@@ -185,10 +185,10 @@ pub(crate) fn eal_args(config: &EalConfig, huge: bool, main_core: usize, pid: u3
     args
 }
 
-/// Whether `arg` is `--name`, `--name=value`, `-n` or `-nvalue`.
-fn names_option(arg: &str, name: &str) -> bool {
-    match arg.strip_prefix(name) {
-        Some(rest) if name.starts_with("--") => rest.is_empty() || rest.starts_with('='),
+/// Whether `arg` gives `option`: as `--name`, `--name=value`, `-n` or `-nvalue`.
+fn is_option(arg: &str, option: &str) -> bool {
+    match arg.strip_prefix(option) {
+        Some(rest) if option.starts_with("--") => rest.is_empty() || rest.starts_with('='),
         Some(_) => !arg.starts_with("--"),
         None => false,
     }
@@ -212,7 +212,7 @@ mod tests {
         );
         assert_eq!(
             line(&config, false),
-            "sluice --lcores 0@3 --file-prefix sluice-77 --in-memory --no-huge -m 512 --no-telemetry \
+            "sluice --lcores 0@3 --file-prefix sluice-77 --no-huge --no-shconf -m 512 --no-telemetry \
              --log-level warning --no-pci --iova-mode va"
         );
     }
@@ -254,7 +254,7 @@ mod tests {
             ("--huge-dir=/x", "--huge-dir", true),
             ("--huge-dirt", "--huge-dir", false),
         ] {
-            assert_eq!(names_option(arg, name), is, "{arg} {name}");
+            assert_eq!(is_option(arg, name), is, "{arg} {name}");
         }
     }
 
@@ -265,7 +265,12 @@ mod tests {
         let warning = EalWarning::NoHugepages { needed_mb: 100, free_mb: 98 };
         assert_eq!(choose_huge(&auto, 98), (false, Some(warning)));
         assert_eq!(choose_huge(&EalConfig { huge: Huge::Always, ..auto.clone() }, 0), (true, None));
-        assert_eq!(choose_huge(&EalConfig { huge: Huge::Never, ..auto }, 4096), (false, None));
+        assert_eq!(choose_huge(&EalConfig { huge: Huge::Never, ..auto.clone() }, 4096), (false, None));
+        let plain = EalConfig { extra_args: vec!["--no-huge".into()], ..auto };
+        assert_eq!(choose_huge(&plain, 4096), (false, None));
+        assert!(
+            line(&plain, false).contains("--no-shconf -m 100") && line(&plain, false).ends_with(" --no-huge")
+        );
         assert_eq!(
             choose_huge(&EalConfig::default(), 63).1.map(|w| w.to_string().contains("63")),
             Some(true)

@@ -4,10 +4,11 @@ use crate::args::{EalConfig, EalWarning, choose_huge, eal_args};
 use crate::error::{Errno, Error};
 use dpdk_sys as sys;
 use std::collections::BTreeSet;
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int};
 use std::fs;
 use std::io;
 use std::mem;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -61,6 +62,7 @@ impl Eal {
         let ret = unsafe { sys::rte_eal_init(argc, argv.leak().as_mut_ptr()) };
         let cause = Errno::last();
         affinity.restore();
+        remove_empty_runtime_dir();
         if ret < 0 {
             return Err(Error::EalInit { args: line, cause });
         }
@@ -156,6 +158,15 @@ pub(crate) fn c_string(what: &'static str, value: impl Into<String>) -> Result<C
 /// A NUMA node as DPDK wants it: -1 stands for any.
 pub(crate) fn socket_id(node: Option<u32>) -> c_int {
     node.map_or(-1, |node| node as c_int)
+}
+
+/// Removes the folder that EAL made for its files, if it has none: each process has its own prefix, so
+/// that empty folders would pile up.
+fn remove_empty_runtime_dir() {
+    // SAFETY: EAL was started, or tried to; it gives its own string.
+    let path = unsafe { CStr::from_ptr(sys::rte_eal_get_runtime_dir()) };
+    // A folder that is not empty is not removed: it is in use.
+    let _ = fs::remove_dir(OsStr::from_bytes(path.to_bytes()));
 }
 
 /// Free hugepage memory of all sizes, in MiB.

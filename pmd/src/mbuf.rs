@@ -4,6 +4,7 @@ use crate::segment::Segment;
 use dpdk_sys as sys;
 use std::fmt;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use wire::{Frame, NoRoom, RxFlags};
 
 /// A frame: a chain of DPDK mbufs, of which this is the owner. It is one pointer, so that a slice of
@@ -22,6 +23,21 @@ const _: () = assert!(RxFlags::IP_CKSUM_BAD == sys::SL_MBUF_F_RX_IP_CKSUM_BAD);
 const _: () = assert!(RxFlags::IP_CKSUM_GOOD == sys::SL_MBUF_F_RX_IP_CKSUM_GOOD);
 const _: () = assert!(RxFlags::L4_CKSUM_BAD == sys::SL_MBUF_F_RX_L4_CKSUM_BAD);
 const _: () = assert!(RxFlags::L4_CKSUM_GOOD == sys::SL_MBUF_F_RX_L4_CKSUM_GOOD);
+
+/// Whether any frame of this process may have several segments: none was received or made so far.
+static CHAINED: AtomicBool = AtomicBool::new(false);
+
+/// Whether frames have to be looked at before they go to a device that takes one segment only.
+#[inline(always)]
+pub(crate) fn may_be_chained() -> bool {
+    CHAINED.load(Ordering::Relaxed)
+}
+
+/// From now on frames may have several segments. Whoever makes the first, or lets a device do so, says it
+/// before.
+pub(crate) fn expect_chains() {
+    CHAINED.store(true, Ordering::Relaxed);
+}
 
 /// Says how a segment's bytes lie: not what the device said, and not to be forgotten.
 const LAYOUT_FLAGS: u64 = sys::SL_MBUF_F_EXTERNAL | sys::SL_MBUF_F_INDIRECT;
@@ -213,6 +229,7 @@ impl Frame for Mbuf {
 
     fn chain(&mut self, tail: Self) -> Result<(), Self> {
         let Some(count) = self.0.nb_segs().checked_add(tail.0.nb_segs()) else { return Err(tail) };
+        expect_chains();
         let mut tail = tail.into_segment();
         self.last().set_next(Some(tail));
         self.0.set_nb_segs(count);

@@ -3,20 +3,45 @@
 use crate::mbuf::Mbuf;
 use crate::port::{Direction, Port};
 use dpdk_sys as sys;
+use std::cell::Cell;
+use std::marker::PhantomData;
 use std::ptr;
 use wire::Frame;
 
+/// Marks what one thread at a time may look at.
+type NotSync = PhantomData<Cell<()>>;
+
 /// A receive queue. There is one of each at a time; it may move to another thread, and is given back
 /// when dropped. The port is not stopped or closed before that.
+///
+/// ```compile_fail
+/// fn shared_by_threads<T: Sync>() {}
+/// shared_by_threads::<pmd::RxQueue>();
+/// ```
+/// ```compile_fail
+/// fn copied<T: Clone>() {}
+/// copied::<pmd::RxQueue>();
+/// ```
+/// ```
+/// fn moved<T: Send>() {}
+/// moved::<pmd::RxQueue>();
+/// moved::<pmd::TxQueue>();
+/// ```
 #[derive(Debug)]
 pub struct RxQueue {
     port_id: u16,
     queue: u16,
     port: Port,
+    not_sync: NotSync,
 }
 
 /// A transmit queue. There is one of each at a time; it may move to another thread, and is given back
 /// when dropped. The port is not stopped or closed before that.
+///
+/// ```compile_fail
+/// fn shared_by_threads<T: Sync>() {}
+/// shared_by_threads::<pmd::TxQueue>();
+/// ```
 #[derive(Debug)]
 pub struct TxQueue {
     port_id: u16,
@@ -24,11 +49,12 @@ pub struct TxQueue {
     /// Whether the device takes frames of several segments.
     multi_segs: bool,
     port: Port,
+    not_sync: NotSync,
 }
 
 impl RxQueue {
     pub(crate) fn new(port: Port, queue: u16) -> Self {
-        RxQueue { port_id: port.id(), queue, port }
+        RxQueue { port_id: port.id(), queue, port, not_sync: PhantomData }
     }
 
     /// The port that it is of.
@@ -44,7 +70,7 @@ impl RxQueue {
 
 impl TxQueue {
     pub(crate) fn new(port: Port, queue: u16, multi_segs: bool) -> Self {
-        TxQueue { port_id: port.id(), queue, multi_segs, port }
+        TxQueue { port_id: port.id(), queue, multi_segs, port, not_sync: PhantomData }
     }
 
     /// The port that it is of.
@@ -82,7 +108,11 @@ impl wire::TxQueue for TxQueue {
     /// that does not fit its first segment is not taken, nor are those behind it.
     #[inline]
     fn tx_burst(&mut self, frames: &mut Vec<Mbuf>) -> usize {
-        let ready = if self.multi_segs { frames.len() } else { join_segments(frames) };
+        let ready = if self.multi_segs || !crate::mbuf::may_be_chained() {
+            frames.len()
+        } else {
+            join_segments(frames)
+        };
         let count = ready.min(usize::from(u16::MAX)) as u16;
         // SAFETY: the port is started for as long as this queue is out, and nobody else has the queue.
         // `frames` are `count` or more pointers to mbufs that are ours.

@@ -1,4 +1,5 @@
 //! The crate on DPDK's virtual devices, in one process with one environment.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 
@@ -186,18 +187,18 @@ fn what_a_device_cannot_do_is_said() {
     let port = Port::open(&eal, "net_ring2").unwrap();
     let can = port.capabilities().unwrap();
     let too_many = PortConfig { rx_queues: can.max_rx_queues + 1, ..Default::default() };
-    let error = port.configure(&too_many, &[pool.0.clone()]).unwrap_err();
+    let error = port.configure(&too_many, std::slice::from_ref(&*pool)).unwrap_err();
     assert!(
         matches!(error, Error::TooFewQueues { rx, max_rx, .. } if rx == max_rx + 1 && max_rx == can.max_rx_queues)
     );
     let small = PortConfig { mtu: 20, ..Default::default() };
-    let error = port.configure(&small, &[pool.0.clone()]).unwrap_err();
+    let error = port.configure(&small, std::slice::from_ref(&*pool)).unwrap_err();
     assert!(matches!(error, Error::Mtu { mtu: 20, .. }), "{error}");
     assert!(port.rss().is_none());
     // It can still be configured with what it can do.
     let mac = MacAddr([2, 0, 0, 1, 2, 3]);
     let config = PortConfig { mac: Some(mac), ..Default::default() };
-    match port.configure(&config, &[pool.0.clone()]) {
+    match port.configure(&config, std::slice::from_ref(&*pool)) {
         Ok(info) => assert_eq!(info.capabilities.mac, mac),
         Err(error) => assert!(matches!(error, Error::Device { .. }), "{error}"),
     }
@@ -316,17 +317,15 @@ fn tables_are_zero_and_shared() {
 }
 
 #[test]
-fn callers_affinity_is_left_alone() {
+fn fast_free_is_not_granted_where_it_is_unknown() {
     let eal = dpdk();
-    // SAFETY: all zeros are an empty set, and the call writes no more than its size.
-    #[expect(unsafe_code, reason = "a system call")]
-    let cpus = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        assert_eq!(libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set), 0);
-        libc::CPU_COUNT(&set) as usize
-    };
-    assert_eq!(cpus, std::thread::available_parallelism().unwrap().get());
-    assert!(eal.args().contains("--file-prefix pmd-test-"));
+    let pool = pool(&eal, "fast");
+    let port = Port::open(&eal, "net_null3").unwrap();
+    let config = PortConfig { multi_segs: false, fast_free: true, ..Default::default() };
+    let info = port.configure(&config, std::slice::from_ref(&*pool)).unwrap();
+    assert!(!info.granted.fast_free && !info.granted.multi_segs);
+    // Nothing was promised, so that other pools can be made.
+    common::pool(&eal, "other");
 }
 
 #[test]

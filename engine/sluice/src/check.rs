@@ -16,6 +16,9 @@ pub(crate) fn machine() -> Machine {
 
 /// Reads a configuration, or prints all that is wrong with it.
 pub(crate) fn load(file: &Path) -> Result<Config, ExitCode> {
+    if let Err(error) = std::fs::File::open(file) {
+        return Err(crate::fail(format_args!("{} cannot be read: {error}", file.display())));
+    }
     Config::load(file, &machine()).map_err(|errors| {
         eprintln!("{:?}", miette::Report::new(errors));
         ExitCode::FAILURE

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::future::Future;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use engine::worker::{Egress, WorkerIo};
 use l2l3::fib::{Storage, layout};
 use l2l3::forward::Isa;
 use l2l3::interface::PortId;
-use pmd::{Eal, EalConfig, HugeTable, Mempool, Port, PortConfig, TscClock};
+use pmd::{Eal, EalConfig, Errno, HugeTable, Mempool, Port, PortConfig, TscClock};
 use tokio::signal::unix::{SignalKind, signal};
 use wire::RssKey;
 
@@ -36,6 +37,7 @@ pub(crate) fn run(file: &Path) -> ExitCode {
 }
 
 fn start(config: Config) -> Result<Report, Error> {
+    refuse_twin(&config)?;
     let eal = Eal::init(&eal_config(&config))?;
     for warning in eal.warnings() {
         eprintln!("sluice: warning: {warning}");
@@ -65,6 +67,20 @@ fn start(config: Config) -> Result<Report, Error> {
     };
     let ready = || println!("{name} runs: straight path {}, control socket {}", isa.name(), socket.display());
     Ok(engine::run::run(setup, listen, signalled(), ready, |line| eprintln!("sluice: {line}"))?)
+}
+
+/// Fails if a router runs already where this one would: before it touches a device of the other's.
+fn refuse_twin(config: &Config) -> Result<(), Error> {
+    let socket = &config.control.socket;
+    if UnixStream::connect(socket).is_err() {
+        return Ok(());
+    }
+    let name = &config.name;
+    Err(format!(
+        "{}: another router answers there; stop it, or give one of the two another name than `{name}`",
+        socket.display()
+    )
+    .into())
 }
 
 /// Ready when SIGINT or SIGTERM has come.
@@ -97,17 +113,49 @@ fn eal_config(config: &Config) -> EalConfig {
         extra_args: config.dpdk.eal_args.clone(),
         ..EalConfig::default()
     };
+    if !sets_log_level(config) {
+        eal.extra_args.extend(QUIET.map(str::to_owned));
+    }
     for port in &config.ports {
         eal.add_device(&port.device);
     }
+    // They are made when their ports are opened: then an error has the port's name.
+    eal.vdevs.clear();
     eal
 }
 
+/// What DPDK may print unless the configuration says otherwise: errors, but not those of the TAP driver,
+/// which calls it an error that the kernel has no multiqueue discipline and that DPDK runs alone.
+const QUIET: [&str; 2] = ["--log-level=error", "--log-level=pmd.net.tap:critical"];
+
+fn sets_log_level(config: &Config) -> bool {
+    config.dpdk.eal_args.iter().any(|arg| arg.starts_with("--log-level"))
+}
+
 fn open_ports(eal: &Eal, config: &Config) -> Result<Vec<Port>, Error> {
-    let open = |port: &config::Port| {
-        Port::open(eal, &port.device).map_err(|error| format!("port `{}`: {error}", port.name).into())
-    };
+    let open =
+        |port: &config::Port| Port::open(eal, &port.device).map_err(|error| refusal(config, port, &error));
     config.ports.iter().map(open).collect()
+}
+
+/// The sentence for a port that could not be made ready.
+fn refusal(config: &Config, port: &config::Port, error: &pmd::Error) -> Error {
+    let what = match error {
+        // These two say nothing of permissions and addresses: the first is what drivers return whatever it
+        // was that failed, the second stands for a name that no driver claims.
+        pmd::Error::Open { device, cause: Errno(1) } => {
+            format!(
+                "the driver of device \"{device}\" could not start it; DPDK's own words, if any, are above."
+            )
+        }
+        pmd::Error::Open { device, cause: Errno(14) } => {
+            format!("DPDK has no driver for a device called \"{device}\".")
+        }
+        error => error.to_string(),
+    };
+    let more = " `[dpdk] eal_args = [\"--log-level=info\"]` has DPDK say more.";
+    let more = if sets_log_level(config) { "" } else { more };
+    format!("port `{}`: {what}{more}", port.name).into()
 }
 
 fn caps(port: &Port) -> Result<Caps, pmd::Error> {
@@ -151,7 +199,7 @@ fn start_ports(eal: &Eal, config: &Config, plan: &Plan, ports: &[Port]) -> Resul
             fast_free: single && pools.len() == 1,
             ..PortConfig::default()
         };
-        let named = |error: pmd::Error| format!("port `{}`: {error}", wanted.name);
+        let named = |error: pmd::Error| refusal(config, wanted, &error);
         port.configure(&settings, &[pools[&nodes[at]].clone()]).map_err(named)?;
         port.start().map_err(named)?;
     }
@@ -210,7 +258,9 @@ fn finish(report: &Report) -> ExitCode {
     println!("books: {}", report.books);
     match &report.error {
         Some(error) => crate::fail(error),
-        None if !report.books.balance() => crate::fail(EngineError::System("the books do not balance".into())),
+        None if !report.books.balance() => {
+            crate::fail(EngineError::System("the books do not balance".into()))
+        }
         None => ExitCode::SUCCESS,
     }
 }

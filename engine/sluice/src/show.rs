@@ -119,7 +119,8 @@ pub(crate) fn ports(ports: &[PortReport]) -> String {
             port.addresses.join(", "),
         ]
     };
-    let heading = ["port", "driver", "link", "mac", "mtu", "queues", "rx", "tx", "missed", "errors", "addresses"];
+    let heading =
+        ["port", "driver", "link", "mac", "mtu", "queues", "rx", "tx", "missed", "errors", "addresses"];
     table(&heading, &[4, 6, 7, 8, 9], ports.iter().map(row))
 }
 
@@ -146,7 +147,9 @@ pub(crate) fn drops(drops: &[DropReport], all: bool) -> String {
     let rows: Vec<_> = drops
         .iter()
         .filter(|drop| all || drop.count > 0)
-        .map(|d| vec![d.count.to_string(), d.reason.clone(), d.stage.clone(), d.severity.clone(), d.text.clone()])
+        .map(|d| {
+            vec![d.count.to_string(), d.reason.clone(), d.stage.clone(), d.severity.clone(), d.text.clone()]
+        })
         .collect();
     if rows.is_empty() {
         return "nothing was dropped".into();
@@ -173,7 +176,17 @@ pub(crate) fn workers(workers: &[WorkerReport]) -> String {
         ]
     };
     let heading = [
-        "worker", "core", "isa", "idle", "ns/frame", "rx", "originated", "tx", "dropped", "consumed", "held",
+        "worker",
+        "core",
+        "isa",
+        "idle",
+        "ns/frame",
+        "rx",
+        "originated",
+        "tx",
+        "dropped",
+        "consumed",
+        "held",
         "handed in/out",
     ];
     table(&heading, &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11], workers.iter().enumerate().map(row))

@@ -1,15 +1,21 @@
-//! The straight path with AVX-512: header checks a frame an instruction, routes and ports of sixteen
-//! frames at once, frames sorted to their ports by compression.
-#![expect(unsafe_code, reason = "vector loads, gathers and moves of frames; the bench in bench/peers shows what they earn")]
+//! The straight path with AVX-512: header checks a frame an instruction, the checks that depend on the
+//! route for sixteen frames at once, frames sorted to their ports by compression.
+#![expect(
+    unsafe_code,
+    reason = "vector loads, gathers and moves of frames; the bench in bench/peers shows what they earn"
+)]
 
-use std::arch::asm;
 use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
+use std::sync::atomic::Ordering::Acquire;
 
 use wire::{Frame, RxFlags};
 
 use super::prefetch::prefetch;
-use super::{Avx512, CHECKSUM, ETHERNET, HEADERS, PASS, SOURCE, SOURCE_COPY, TTL, Tables, is_dirty, is_plain_though_dirty};
+use super::{
+    Avx512, CHECKSUM, ETHERNET, HEADERS, PASS, SOURCE, SOURCE_COPY, TTL, Tables, is_dirty,
+    is_plain_though_dirty,
+};
 use crate::adjacency::{Adjacency, EGRESS_WORD};
 use crate::fib::FibView;
 use crate::fib::layout::{ADJACENCY_MASK, EXTENDED, GROUP_MASK};
@@ -21,12 +27,12 @@ const LANES: usize = 16;
 struct Columns {
     /// Non-zero if a header check failed.
     bad: [MaybeUninit<u32>; PASS],
-    /// Destination, host order.
+    /// Destination, host order; 0 past the last frame, up to a multiple of 16.
     dst: [MaybeUninit<u32>; PASS],
-    /// IPv4 total length.
+    /// The header's bytes 2 to 5, the first two of which are the IPv4 total length, network order.
     total: [MaybeUninit<u32>; PASS],
-    /// Bytes of the frame past its Ethernet header, padding included.
-    room: [MaybeUninit<u32>; PASS],
+    /// Bytes of the frame.
+    len: [MaybeUninit<u32>; PASS],
     /// The frame's first byte, of at least [`HEADERS`].
     data: [MaybeUninit<*mut u8>; PASS],
 }
@@ -59,7 +65,7 @@ unsafe fn burst<F: Frame>(tables: Tables<'_>, frames: &mut Vec<F>, tx: &mut [Vec
         bad: [MaybeUninit::uninit(); PASS],
         dst: [MaybeUninit::uninit(); PASS],
         total: [MaybeUninit::uninit(); PASS],
-        room: [MaybeUninit::uninit(); PASS],
+        len: [MaybeUninit::uninit(); PASS],
         data: [MaybeUninit::uninit(); PASS],
     };
     let mut from = 0;
@@ -90,10 +96,11 @@ fn check_headers<F: Frame>(tables: Tables<'_>, frames: &mut [F], columns: &mut C
         )
     };
     let shuffle = source_copied();
-    let mut dirty = false;
+    let (mut any, mut all) = (0, u64::MAX);
     for (i, frame) in frames.iter_mut().enumerate() {
-        dirty |= is_dirty(frame.rx_flags());
-        columns.room[i].write((frame.len() as u32).wrapping_sub(ETHERNET as u32));
+        let flags = frame.rx_flags().0;
+        (any, all) = (any | flags, all & flags);
+        columns.len[i].write(frame.len() as u32);
         let Some(header) = frame.data_mut().first_chunk_mut::<HEADERS>() else {
             columns.bad[i].write(1);
             columns.dst[i].write(0);
@@ -108,10 +115,13 @@ fn check_headers<F: Frame>(tables: Tables<'_>, frames: &mut [F], columns: &mut C
         let dst = u32::from_be_bytes([header[30], header[31], header[32], header[33]]);
         prefetch(&tables.fib.level1[(dst >> 8) as usize]);
         columns.dst[i].write(dst);
-        columns.total[i].write(u32::from(u16::from_be_bytes([header[16], header[17]])));
+        columns.total[i].write(u32::from_ne_bytes([header[16], header[17], header[18], header[19]]));
         columns.data[i].write(header.as_mut_ptr());
     }
-    if dirty {
+    for dst in &mut columns.dst[frames.len()..frames.len().next_multiple_of(LANES)] {
+        dst.write(0);
+    }
+    if is_dirty(RxFlags(any)) || is_dirty(RxFlags(all)) {
         check_dirty(frames, columns);
     }
 }
@@ -172,35 +182,47 @@ unsafe fn route<F: Frame>(
     let column = |column: &[MaybeUninit<u32>; PASS]| unsafe {
         _mm512_maskz_loadu_epi32(valid, column.as_ptr().add(at).cast())
     };
-    let dst = column(&columns.dst);
-    let total = column(&columns.total);
+    let total = low_halves_swapped(column(&columns.total));
+    let room = _mm512_sub_epi32(column(&columns.len), _mm512_set1_epi32(ETHERNET as i32));
     let bad = column(&columns.bad);
-    let room = column(&columns.room);
-
-    let adjacency = lookup(tables, dst);
+    let sound = _mm512_mask_cmpge_epu32_mask(valid, total, _mm512_set1_epi32(20))
+        & _mm512_cmple_epu32_mask(total, room)
+        & _mm512_testn_epi32_mask(bad, bad);
+    // SAFETY: destinations are filled up to a multiple of 16.
+    let adjacency = lookup(tables, unsafe { &*columns.dst.as_ptr().add(at).cast() });
     let entries = tables.adjacencies.entries();
-    // SAFETY: `lookup` masks its results to below `entries.len()`, and an entry is 16 words long.
+
+    // Frames come in runs more often than not: then there is one adjacency to look at.
+    let first = _mm512_cvtsi512_si32(adjacency);
+    if _mm512_cmpeq_epi32_mask(adjacency, _mm512_set1_epi32(first)) & sound == 0xffff {
+        // SAFETY: `lookup` gives indices below the table's length.
+        let entry = unsafe { entries.get_unchecked(first as usize) };
+        let (mtu, port) = (entry.straight().1 >> 16, entry.straight().1 & 0xffff);
+        if _mm512_cmple_epu32_mask(room, _mm512_set1_epi32(mtu as i32)) == 0xffff {
+            // SAFETY: all 16 lanes are valid and sound, so their `data` points to at least 34 bytes of a
+            // frame that nobody else holds; an entry with an MTU has a port below `tx.len()`, with room.
+            unsafe {
+                let header = load_header(entry);
+                for i in 0..LANES {
+                    rewrite(columns.data[at + i].assume_init(), header);
+                }
+                append(tx.get_unchecked_mut(port as usize), frames, LANES);
+            }
+            return;
+        }
+    }
+
+    // SAFETY: `lookup` gives indices below the table's length, and an entry is 16 words long.
     let egress = unsafe {
         let word = _mm512_slli_epi32::<4>(adjacency);
-        let base = entries.as_ptr().cast::<i32>().add(EGRESS_WORD);
-        _mm512_i32gather_epi32::<4>(word, base)
+        _mm512_i32gather_epi32::<4>(word, entries.as_ptr().cast::<i32>().add(EGRESS_WORD))
     };
-    let fits = _mm512_cmple_epu32_mask(room, _mm512_srli_epi32::<16>(egress))
-        & _mm512_cmpge_epu32_mask(total, _mm512_set1_epi32(20))
-        & _mm512_cmple_epu32_mask(total, room);
-    let plain = valid & fits & _mm512_testn_epi32_mask(bad, bad);
-    let port = _mm512_and_si512(egress, _mm512_set1_epi32(0xffff));
-
-    let mut ids = MaybeUninit::<[u32; LANES]>::uninit();
-    // SAFETY: the array is 64 bytes long, and is initialised by the store.
-    let ids = unsafe {
-        _mm512_storeu_si512(ids.as_mut_ptr().cast(), adjacency);
-        ids.assume_init()
-    };
-    // SAFETY: `data` of a valid lane that passed the checks (`bad` is 0) points to at least 34 bytes
-    // of a frame that nobody else holds; ids are below `entries.len()`.
+    let plain = sound & _mm512_cmple_epu32_mask(room, _mm512_srli_epi32::<16>(egress));
+    let ids = to_array(adjacency);
+    // SAFETY: `data` of a plain lane points to at least 34 bytes of a frame that nobody else holds; ids
+    // are below `entries.len()`.
     let rewrite = |i: usize| unsafe {
-        rewrite(columns.data[at + i].assume_init(), entries.as_ptr().add(ids[i] as usize));
+        rewrite(columns.data[at + i].assume_init(), load_header(entries.get_unchecked(ids[i] as usize)));
     };
     if plain == 0xffff {
         for i in 0..LANES {
@@ -211,63 +233,81 @@ unsafe fn route<F: Frame>(
             rewrite(i);
         }
     }
+    let port = _mm512_and_si512(egress, _mm512_set1_epi32(0xffff));
     // SAFETY: as this function's.
     unsafe { distribute(frames, valid, plain, port, tx, rest) };
 }
 
-/// Adjacency indices for 16 destinations, each below the adjacency table's length.
+/// The low 16 bits of each lane, in the other byte order.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt")]
 #[inline]
-fn lookup(tables: Tables<'_>, dst: __m512i) -> __m512i {
-    let FibView { level1, level2 } = tables.fib;
-    // SAFETY: a shifted destination is below 2^24, the first level's length.
-    let mut entry = unsafe { gather(level1.as_ptr().cast(), _mm512_srli_epi32::<8>(dst), 0xffff) };
-    let extended = _mm512_test_epi32_mask(entry, _mm512_set1_epi32(EXTENDED as i32));
-    if extended != 0 {
-        let group = _mm512_and_si512(entry, _mm512_set1_epi32(GROUP_MASK as i32));
-        let low = _mm512_and_si512(dst, _mm512_set1_epi32(0xff));
-        let index = _mm512_or_si512(_mm512_slli_epi32::<8>(group), low);
-        let index = _mm512_min_epu32(index, _mm512_set1_epi32(level2.len() as i32 - 1));
-        // SAFETY: the second level is not empty, since an entry leads there, and the index is below its length.
-        let second = unsafe { gather(level2.as_ptr().cast(), index, extended) };
-        entry = _mm512_mask_mov_epi32(entry, extended, second);
-    }
-    let mask = ADJACENCY_MASK & (tables.adjacencies.entries().len() as u32 - 1);
-    _mm512_and_si512(entry, _mm512_set1_epi32(mask as i32))
+fn low_halves_swapped(words: __m512i) -> __m512i {
+    let high = _mm512_and_si512(_mm512_slli_epi32::<8>(words), _mm512_set1_epi32(0xff00));
+    let low = _mm512_and_si512(_mm512_srli_epi32::<8>(words), _mm512_set1_epi32(0xff));
+    _mm512_or_si512(high, low)
 }
 
-/// Loads the words of `table` at the indices of the lanes in `mask`; other lanes are 0.
+/// Adjacency indices for 16 destinations, each below the adjacency table's length.
 ///
-/// The table is written by another thread meanwhile. Each lane is one aligned 32-bit load, which the
-/// processor makes whole; it is written in assembly because the language's vector loads may not race.
-///
-/// # Safety
-/// The lanes of `index` in `mask` are below the table's length.
+/// The table is written by another thread meanwhile, and vector loads may not race in this language; nor
+/// is a gather any faster than sixteen loads on the processors it was measured on.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt")]
 #[inline]
-unsafe fn gather(table: *const u32, index: __m512i, mask: __mmask16) -> __m512i {
-    let mut out = _mm512_setzero_si512();
-    // SAFETY: in bounds as the caller promises; the instruction only reads, and clears its mask register.
-    unsafe {
-        asm!(
-            "vpgatherdd {out}{{{mask}}}, [{table} + {index} * 4]",
-            out = inout(zmm_reg) out,
-            mask = inout(kreg) mask => _,
-            table = in(reg) table,
-            index = in(zmm_reg) index,
-            options(pure, readonly, nostack, preserves_flags),
-        );
+fn lookup(tables: Tables<'_>, dst: &[u32; LANES]) -> __m512i {
+    let FibView { level1, level2 } = tables.fib;
+    // By constant index alone, so that they stay in registers.
+    let mut first = [0; LANES];
+    for i in 0..LANES {
+        first[i] = level1[(dst[i] >> 8) as usize].load(Acquire);
     }
-    out
+    let mut found = to_vector(&first);
+    let extended = _mm512_test_epi32_mask(found, _mm512_set1_epi32(EXTENDED as i32));
+    if extended != 0 {
+        let mut entries = to_array(found);
+        for i in set_bits(extended) {
+            let index = (entries[i] & GROUP_MASK) << 8 | (dst[i] & 0xff);
+            // In range, as the entry says so; the bound is for the compiler.
+            entries[i] = level2.get(index as usize).map_or(0, |entry| entry.load(Acquire));
+        }
+        found = to_vector(&entries);
+    }
+    let mask = ADJACENCY_MASK & (tables.adjacencies.entries().len() as u32 - 1);
+    _mm512_and_si512(found, _mm512_set1_epi32(mask as i32))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt")]
+#[inline]
+fn to_array(vector: __m512i) -> [u32; LANES] {
+    let mut array = MaybeUninit::<[u32; LANES]>::uninit();
+    // SAFETY: the array is 64 bytes long, and is initialised by the store.
+    unsafe {
+        _mm512_storeu_si512(array.as_mut_ptr().cast(), vector);
+        array.assume_init()
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt")]
+#[inline]
+fn to_vector(array: &[u32; LANES]) -> __m512i {
+    // SAFETY: the array is 64 bytes long.
+    unsafe { _mm512_loadu_si512(array.as_ptr().cast()) }
+}
+
+/// The Ethernet header of an adjacency.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt")]
+#[inline]
+fn load_header(adjacency: &Adjacency) -> __m128i {
+    // SAFETY: the array is 16 bytes long.
+    unsafe { _mm_loadu_si128(adjacency.straight().0.as_ptr().cast()) }
 }
 
 /// Blends the Ethernet header in, takes one off the TTL, and adds 0x100 to the checksum (RFC 1624).
 ///
 /// # Safety
-/// `data` points to at least 32 bytes that may be written, `adjacency` to an adjacency.
+/// `data` points to at least 32 bytes that may be written.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,bmi1,bmi2,popcnt")]
 #[inline]
-unsafe fn rewrite(data: *mut u8, adjacency: *const Adjacency) {
+unsafe fn rewrite(data: *mut u8, ethernet: __m128i) {
     const L2: __mmask32 = (1 << ETHERNET) - 1;
     const CHECKSUM_WORD: __mmask16 = 1 << (CHECKSUM / 2);
     // In little-endian words: the TTL is the low byte of its word, and is not 0; the checksum's high byte
@@ -278,9 +318,9 @@ unsafe fn rewrite(data: *mut u8, adjacency: *const Adjacency) {
         delta[CHECKSUM / 2] = 1;
         delta
     };
-    // SAFETY: the adjacency begins with 16 bytes of header; 32 bytes at `data` as the caller promises.
+    // SAFETY: 32 bytes at `data`, as the caller promises.
     unsafe {
-        let ethernet = _mm256_castsi128_si256(_mm_load_si128(adjacency.cast()));
+        let ethernet = _mm256_castsi128_si256(ethernet);
         let header = _mm256_loadu_si256(data.cast());
         let header = _mm256_mask_blend_epi8(L2, header, ethernet);
         let header = _mm256_add_epi16(header, _mm256_loadu_si256(DELTA.as_ptr().cast()));
@@ -343,6 +383,19 @@ unsafe fn push<F>(batch: &mut Vec<F>, first: __m512i, second: __m512i, mask: __m
         _mm512_storeu_si512(end.cast(), _mm512_maskz_compress_epi64(low, first));
         _mm512_storeu_si512(middle.cast(), _mm512_maskz_compress_epi64(high, second));
         batch.set_len(batch.len() + mask.count_ones() as usize);
+    }
+}
+
+/// Appends `count` frames, at most 16, to `batch`.
+///
+/// # Safety
+/// `frames` points to `count` frames that nobody else owns from now on, and `batch` has room for them.
+#[inline]
+unsafe fn append<F>(batch: &mut Vec<F>, frames: *const F, count: usize) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        std::ptr::copy_nonoverlapping(frames, batch.as_mut_ptr().add(batch.len()), count);
+        batch.set_len(batch.len() + count);
     }
 }
 

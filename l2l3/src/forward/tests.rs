@@ -41,7 +41,9 @@ fn world() -> World {
     for port in 0..PORTS {
         let id = AdjacencyId(10 + u32::from(port));
         let gateway = Ipv4Addr::new(10, port as u8, 0, 1);
-        assert!(adjacencies.set(id, Adjacency::forward(&interface(port, 1500, None), gateway, next_hop(port))));
+        assert!(
+            adjacencies.set(id, Adjacency::forward(&interface(port, 1500, None), gateway, next_hop(port)))
+        );
         route(&format!("10.{port}.0.0/16"), id);
         route(&format!("10.{port}.1.64/26"), AdjacencyId(10));
     }

@@ -86,6 +86,8 @@ pub struct Capabilities {
     pub rss_key_len: u8,
     /// Offloads that it has.
     pub offloads: Granted,
+    /// The greatest MTU that the driver can be told.
+    pub(super) driver_max_mtu: u16,
     pub(super) rx_offloads: u64,
     pub(super) tx_offloads: u64,
     pub(super) rss_types: u64,
@@ -104,7 +106,7 @@ pub struct Granted {
     pub rss_hash: bool,
     /// VLAN tags are taken off.
     pub vlan_strip: bool,
-    /// A received frame may come in several segments.
+    /// The device was told to spread frames over several segments. Some drivers do so untold.
     pub scatter: bool,
     /// IPv4 header checksums can be asked for.
     pub tx_ip_checksum: bool,
@@ -114,6 +116,28 @@ pub struct Granted {
     pub multi_segs: bool,
     /// Sent frames are freed the fast way.
     pub fast_free: bool,
+}
+
+/// Drivers that carry frames of any size in chains of buffers, although they name an MTU.
+const ANY_SIZE: &[&str] = &["net_memif"];
+
+/// Drivers that send frames of several segments, although they do not say so.
+const MULTI_SEGS: &[&str] = &["net_null", "net_pcap"];
+
+impl Capabilities {
+    /// Puts right what the driver does not say of itself.
+    pub(super) fn know_better(&mut self) {
+        if ANY_SIZE.contains(&self.driver.as_str()) {
+            self.max_mtu = u16::MAX;
+        }
+        self.offloads.multi_segs |= MULTI_SEGS.contains(&self.driver.as_str());
+    }
+
+    /// What is on when these were asked for.
+    pub(super) fn granted(&self, config: &PortConfig, offloads: Offloads) -> Granted {
+        let multi_segs = config.multi_segs && self.offloads.multi_segs;
+        Granted { multi_segs, ..Granted::of(offloads.rx, offloads.tx) }
+    }
 }
 
 impl Granted {
@@ -222,6 +246,7 @@ mod tests {
             reta_size: 128,
             rss_key_len: 40,
             offloads: Granted::of(rx_offloads, tx_offloads),
+            driver_max_mtu: 9000,
             rx_offloads,
             tx_offloads,
             rss_types,
@@ -231,7 +256,21 @@ mod tests {
 
     fn granted(config: &PortConfig, device: &Capabilities) -> Granted {
         let offloads = Offloads::negotiate(config, device, 2048, config.fast_free);
-        Granted::of(offloads.rx, offloads.tx)
+        device.granted(config, offloads)
+    }
+
+    #[test]
+    fn drivers_are_known_better() {
+        for (driver, max_mtu, multi_segs) in
+            [("net_memif", u16::MAX, false), ("net_pcap", 9000, true), ("net_tap", 9000, false)]
+        {
+            let mut device = Capabilities { driver: driver.into(), ..device(0, 0, 0) };
+            device.know_better();
+            assert_eq!((device.max_mtu, device.driver_max_mtu), (max_mtu, 9000), "{driver}");
+            assert_eq!(granted(&PortConfig::default(), &device).multi_segs, multi_segs, "{driver}");
+            let single = PortConfig { multi_segs: false, ..Default::default() };
+            assert!(!granted(&single, &device).multi_segs, "{driver}");
+        }
     }
 
     #[test]

@@ -116,7 +116,8 @@ pub(super) fn capabilities(port: u16) -> Result<Capabilities, Errno> {
     let named = info.max_mtu != u16::MAX && info.max_rx_pktlen > u32::from(info.max_mtu);
     let overhead = if named { info.max_rx_pktlen - u32::from(info.max_mtu) } else { ETHERNET_OVERHEAD };
     let by_frame = info.max_rx_pktlen.saturating_sub(overhead).min(u32::from(u16::MAX)) as u16;
-    Ok(Capabilities {
+    let max_mtu = info.max_mtu.min(by_frame);
+    let mut device = Capabilities {
         driver: text(info.driver_name),
         mac: mac(port)?,
         // SAFETY: EAL runs.
@@ -124,15 +125,18 @@ pub(super) fn capabilities(port: u16) -> Result<Capabilities, Errno> {
         max_rx_queues: info.max_rx_queues,
         max_tx_queues: info.max_tx_queues,
         min_mtu: info.min_mtu.max(LEAST_MTU),
-        max_mtu: info.max_mtu.min(by_frame),
+        max_mtu,
         reta_size: info.reta_size,
         rss_key_len: info.hash_key_size,
         offloads: Granted::of(info.rx_offload_capa, info.tx_offload_capa),
+        driver_max_mtu: max_mtu,
         rx_offloads: info.rx_offload_capa,
         tx_offloads: info.tx_offload_capa,
         rss_types: info.flow_type_rss_offloads,
         overhead,
-    })
+    };
+    device.know_better();
+    Ok(device)
 }
 
 pub(super) fn mac(port: u16) -> Result<MacAddr, Errno> {

@@ -2,11 +2,15 @@
 
 mod config;
 mod device;
+mod netdev;
 mod rss;
+mod setup;
+mod state;
 mod stats;
 
 pub use config::{Capabilities, Granted, PortConfig, PortInfo};
 pub use rss::Rss;
+pub(crate) use state::Direction;
 pub use stats::{Link, PortStats};
 
 use crate::args::device_name;
@@ -14,11 +18,10 @@ use crate::eal::Eal;
 use crate::error::{Errno, Error};
 use crate::mempool::Mempool;
 use crate::queue::{RxQueue, TxQueue};
-use config::Offloads;
 use dpdk_sys as sys;
-use std::ffi::{c_int, c_uint, c_void};
-use std::mem;
-use std::ptr;
+use netdev::NetDev;
+use state::{Phase, State};
+use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -36,63 +39,11 @@ struct Shared {
     name: String,
     /// Set by DPDK when the device is pulled out.
     removed: AtomicBool,
+    /// What it stands on in the kernel.
+    netdev: NetDev,
     /// DPDK's control functions want one caller at a time.
     state: Mutex<State>,
     eal: Eal,
-}
-
-#[derive(Debug)]
-struct State {
-    phase: Phase,
-    info: Option<PortInfo>,
-    promiscuous: bool,
-    /// What the receive queues fill.
-    pools: Vec<Mempool>,
-    /// Queues that are given out.
-    rx_taken: Vec<bool>,
-    tx_taken: Vec<bool>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
-    Open,
-    Stopped,
-    Started,
-}
-
-impl Phase {
-    const fn name(self) -> &'static str {
-        match self {
-            Phase::Open => "not configured",
-            Phase::Stopped => "stopped",
-            Phase::Started => "started",
-        }
-    }
-}
-
-/// Which way frames go.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Direction {
-    Receive,
-    Transmit,
-}
-
-impl Direction {
-    const fn name(self) -> &'static str {
-        match self {
-            Direction::Receive => "receive",
-            Direction::Transmit => "transmit",
-        }
-    }
-}
-
-impl State {
-    fn taken(&mut self, direction: Direction) -> &mut Vec<bool> {
-        match direction {
-            Direction::Receive => &mut self.rx_taken,
-            Direction::Transmit => &mut self.tx_taken,
-        }
-    }
 }
 
 impl Port {
@@ -109,14 +60,8 @@ impl Port {
             id,
             name: device_name(devargs).to_owned(),
             removed: AtomicBool::new(false),
-            state: Mutex::new(State {
-                phase: Phase::Open,
-                info: None,
-                promiscuous: false,
-                pools: Vec::new(),
-                rx_taken: Vec::new(),
-                tx_taken: Vec::new(),
-            }),
+            netdev: NetDev::of(id),
+            state: Mutex::default(),
             eal: eal.clone(),
         });
         // SAFETY: EAL runs. The flag lives as long as the port, which unregisters before it goes.
@@ -162,6 +107,8 @@ impl Port {
             return Err(self.shared.state_error("be configured", state.phase));
         }
         state.phase = Phase::Open;
+        // Until it succeeds, queues may have either the pools from before or these.
+        state.pools.extend_from_slice(pools);
         let info = self.shared.configure(config, pools)?;
         state.phase = Phase::Stopped;
         state.promiscuous = config.promiscuous;
@@ -326,10 +273,12 @@ impl Port {
         self.shared.set_promiscuous(on)
     }
 
-    /// Whether the device has been pulled out: DPDK said so, or it does not answer any more.
+    /// Whether the device has been pulled out: DPDK said so, or it does not answer any more, or the
+    /// kernel's device behind it is deleted. Makes system calls.
     pub fn is_removed(&self) -> bool {
         let _state = self.shared.lock();
         self.shared.removed.load(Ordering::Acquire)
+            || self.shared.netdev.is_gone()
             // SAFETY: EAL runs.
             || unsafe { sys::rte_eth_dev_is_removed(self.shared.id) == 1 }
             || stats::stats(self.shared.id).is_err_and(|cause| [libc::EIO, libc::ENODEV].contains(&cause.0))
@@ -339,132 +288,6 @@ impl Port {
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn configure(&self, config: &PortConfig, pools: &[Mempool]) -> Result<PortInfo, Error> {
-        let mut device =
-            device::capabilities(self.id).map_err(|cause| self.error("say what it can do", cause))?;
-        self.check(config, &device)?;
-        let data_room = pools.iter().map(Mempool::data_room).min().unwrap_or_default();
-        let can_fast_free = config.fast_free && !config.multi_segs && device.offloads.fast_free;
-        let fast_free = can_fast_free && self.eal.keep_one_pool();
-        let wanted = Offloads::negotiate(config, &device, data_room, fast_free);
-        let offloads = self.configure_device(config, &device, wanted)?;
-
-        let (mut rx_desc, mut tx_desc) = (config.rx_desc, config.tx_desc);
-        // SAFETY: EAL runs; adjusts the two numbers.
-        let ret =
-            unsafe { sys::rte_eth_dev_adjust_nb_rx_tx_desc(self.id, &raw mut rx_desc, &raw mut tx_desc) };
-        self.device_error("say how many descriptors it takes", ret)?;
-        self.set_up_queues(config, &device, pools, rx_desc, tx_desc)?;
-        let mtu = self.set_mtu(config.mtu)?;
-        if let Some(mac) = config.mac.filter(|mac| *mac != device.mac) {
-            let mut address = sys::rte_ether_addr { addr_bytes: mac.0 };
-            // SAFETY: EAL runs; reads the address.
-            let ret = unsafe { sys::rte_eth_dev_default_mac_addr_set(self.id, &raw mut address) };
-            self.device_error("take an Ethernet address", ret)?;
-            device.mac = mac;
-        }
-        Ok(PortInfo {
-            device: self.name.clone(),
-            port_id: self.id,
-            capabilities: device,
-            rx_queues: config.rx_queues,
-            tx_queues: config.tx_queues,
-            rx_desc,
-            tx_desc,
-            mtu,
-            granted: Granted::of(offloads.rx, offloads.tx),
-        })
-    }
-
-    fn check(&self, config: &PortConfig, device: &Capabilities) -> Result<(), Error> {
-        let Capabilities { max_rx_queues: max_rx, max_tx_queues: max_tx, min_mtu: min, max_mtu: max, .. } =
-            *device;
-        let (rx, tx, mtu) = (config.rx_queues, config.tx_queues, config.mtu);
-        if rx > max_rx || tx > max_tx {
-            return Err(Error::TooFewQueues { device: self.name.clone(), rx, tx, max_rx, max_tx });
-        }
-        if !(min..=max).contains(&mtu) {
-            return Err(Error::Mtu { device: self.name.clone(), mtu, min, max });
-        }
-        Ok(())
-    }
-
-    /// Configures the device; without RSS if it refuses that. Gives what it took.
-    fn configure_device(
-        &self,
-        config: &PortConfig,
-        device: &Capabilities,
-        wanted: Offloads,
-    ) -> Result<Offloads, Error> {
-        let mut refusal = Errno(libc::ENOTSUP);
-        for offloads in [wanted, wanted.without_rss()] {
-            let mut key = config.rss_key.map(|key| rss::fit_key(&key, device.rss_key_len));
-            // SAFETY: all zeros are a valid struct of integers and pointers: the defaults.
-            let mut conf: sys::rte_eth_conf = unsafe { mem::zeroed() };
-            conf.rxmode.mtu = u32::from(config.mtu);
-            conf.rxmode.offloads = offloads.rx;
-            conf.txmode.offloads = offloads.tx;
-            if offloads.rss_types != 0 {
-                conf.rxmode.mq_mode = sys::rte_eth_rx_mq_mode_RTE_ETH_MQ_RX_RSS;
-                let rss_conf = &mut conf.rx_adv_conf.rss_conf;
-                rss_conf.rss_hf = offloads.rss_types;
-                rss_conf.rss_key_len = key.as_ref().map_or(0, |key| key.len() as u8);
-                rss_conf.rss_key = key.as_mut().map_or(ptr::null_mut(), |key| key.as_mut_ptr());
-            }
-            // SAFETY: EAL runs, the port is stopped; the struct and the key are read during the call. Drivers
-            // copy the key when they program it, and ethdev keeps the struct's bytes but reads the key no more.
-            let ret = unsafe {
-                sys::rte_eth_dev_configure(self.id, config.rx_queues, config.tx_queues, &raw const conf)
-            };
-            match Errno::check(ret) {
-                Ok(()) => return Ok(offloads),
-                Err(cause) => refusal = cause,
-            }
-            if offloads == wanted.without_rss() {
-                break;
-            }
-        }
-        Err(self.error("be configured", refusal))
-    }
-
-    fn set_up_queues(
-        &self,
-        config: &PortConfig,
-        device: &Capabilities,
-        pools: &[Mempool],
-        rx_desc: u16,
-        tx_desc: u16,
-    ) -> Result<(), Error> {
-        // DPDK's number for "any node" is -1.
-        let node = device.node.map_or(-1, |node| node as c_int) as c_uint;
-        for (queue, pool) in (0..config.rx_queues).zip(pools.iter().cycle()) {
-            // SAFETY: configured and stopped; the pool lives as long as the port, which keeps a handle; no
-            // queue configuration means the port's.
-            let ret = unsafe {
-                sys::rte_eth_rx_queue_setup(self.id, queue, rx_desc, node, ptr::null(), pool.as_ptr())
-            };
-            self.device_error("set up a receive queue", ret)?;
-        }
-        for queue in 0..config.tx_queues {
-            // SAFETY: as above.
-            let ret = unsafe { sys::rte_eth_tx_queue_setup(self.id, queue, tx_desc, node, ptr::null()) };
-            self.device_error("set up a transmit queue", ret)?;
-        }
-        Ok(())
-    }
-
-    /// Sets the MTU where the driver has more to do for it than to be configured; gives what is in force.
-    fn set_mtu(&self, mtu: u16) -> Result<u16, Error> {
-        // SAFETY: EAL runs, the port is configured and stopped.
-        let set = Errno::check(unsafe { sys::rte_eth_dev_set_mtu(self.id, mtu) });
-        set.or_else(|cause| if cause.is_unsupported() { Ok(()) } else { Err(cause) })
-            .map_err(|cause| self.error("take the MTU", cause))?;
-        let mut in_force = mtu;
-        // SAFETY: EAL runs; writes the number.
-        self.device_error("say its MTU", unsafe { sys::rte_eth_dev_get_mtu(self.id, &raw mut in_force) })?;
-        Ok(in_force)
     }
 
     fn set_promiscuous(&self, on: bool) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wire::{Frame, FramePool, RxQueue as _, TxQueue as _};
 
 /// DPDK's environment, held by one test at a time.
-pub struct Dpdk {
+pub(crate) struct Dpdk {
     eal: &'static Eal,
     _alone: MutexGuard<'static, ()>,
 }
@@ -23,7 +23,7 @@ impl Deref for Dpdk {
 }
 
 /// Starts DPDK, once, and keeps other tests out.
-pub fn dpdk() -> Dpdk {
+pub(crate) fn dpdk() -> Dpdk {
     static ALONE: Mutex<()> = Mutex::new(());
     static EAL: OnceLock<Eal> = OnceLock::new();
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -37,7 +37,7 @@ pub fn dpdk() -> Dpdk {
 }
 
 /// A pool whose every buffer must be home when it is dropped.
-pub struct Pool(pub Mempool);
+pub(crate) struct Pool(pub(crate) Mempool);
 
 impl Deref for Pool {
     type Target = Mempool;
@@ -55,12 +55,12 @@ impl Drop for Pool {
     }
 }
 
-pub fn pool(eal: &Eal, name: &str) -> Pool {
+pub(crate) fn pool(eal: &Eal, name: &str) -> Pool {
     Pool(Mempool::new(eal, name, 4095, 128, 2048, None).unwrap())
 }
 
 /// A frame of these bytes, in segments of at most `segment` bytes.
-pub fn frame(pool: &Mempool, bytes: &[u8], segment: usize) -> Mbuf {
+pub(crate) fn frame(pool: &Mempool, bytes: &[u8], segment: usize) -> Mbuf {
     let mut handle = pool.handle();
     let mut one = |bytes: &[u8]| {
         let mut frame = handle.alloc().unwrap();
@@ -74,14 +74,14 @@ pub fn frame(pool: &Mempool, bytes: &[u8], segment: usize) -> Mbuf {
 }
 
 /// All bytes of a frame.
-pub fn bytes(frame: &Mbuf) -> Vec<u8> {
+pub(crate) fn bytes(frame: &Mbuf) -> Vec<u8> {
     let mut out = vec![0; frame.len()];
     assert_eq!(frame.copy_out(0, &mut out), frame.len());
     out
 }
 
 /// An Ethernet frame of an experimental ethertype: `len` bytes in all, told apart by `tag`.
-pub fn ethernet(len: usize, tag: u8) -> Vec<u8> {
+pub(crate) fn ethernet(len: usize, tag: u8) -> Vec<u8> {
     let mut bytes = vec![tag; len];
     bytes[..6].fill(0xff);
     bytes[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 9]);
@@ -90,14 +90,14 @@ pub fn ethernet(len: usize, tag: u8) -> Vec<u8> {
 }
 
 /// A port that runs with one queue each way.
-pub struct Running {
-    pub port: Port,
-    pub rx: RxQueue,
-    pub tx: TxQueue,
+pub(crate) struct Running {
+    pub(crate) port: Port,
+    pub(crate) rx: RxQueue,
+    pub(crate) tx: TxQueue,
 }
 
 impl Running {
-    pub fn open(eal: &Eal, devargs: &str, config: &PortConfig, pool: &Mempool) -> Running {
+    pub(crate) fn open(eal: &Eal, devargs: &str, config: &PortConfig, pool: &Mempool) -> Running {
         let port = Port::open(eal, devargs).unwrap();
         port.configure(config, std::slice::from_ref(pool)).unwrap();
         port.start().unwrap();
@@ -106,19 +106,24 @@ impl Running {
     }
 
     /// Sends one frame, trying for a second.
-    pub fn send(&mut self, frame: Mbuf) {
+    pub(crate) fn send(&mut self, frame: Mbuf) {
         let mut frames = vec![frame];
         assert!(within_a_second(|| self.tx.tx_burst(&mut frames) == 1), "not sent");
         assert!(frames.is_empty());
     }
 
+    /// Polls once; whether a frame came, which is dropped.
+    pub(crate) fn polls(&mut self) -> bool {
+        self.rx.rx_burst(&mut Vec::with_capacity(1), 1) > 0
+    }
+
     /// Waits a second for a frame of these bytes; others are passed over.
-    pub fn receives(&mut self, expected: &[u8]) -> bool {
+    pub(crate) fn receives(&mut self, expected: &[u8]) -> bool {
         self.receive(|frame| bytes(frame) == expected).is_some()
     }
 
     /// Waits a second for a frame that is `wanted`; others are passed over.
-    pub fn receive(&mut self, wanted: impl Fn(&Mbuf) -> bool) -> Option<Mbuf> {
+    pub(crate) fn receive(&mut self, wanted: impl Fn(&Mbuf) -> bool) -> Option<Mbuf> {
         let mut found = None;
         within_a_second(|| {
             let mut frames = Vec::with_capacity(32);
@@ -130,7 +135,7 @@ impl Running {
     }
 }
 
-pub fn within_a_second(mut done: impl FnMut() -> bool) -> bool {
+pub(crate) fn within_a_second(mut done: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(1) {
         if done() {
@@ -142,7 +147,7 @@ pub fn within_a_second(mut done: impl FnMut() -> bool) -> bool {
 }
 
 /// Whether the test may make network devices; says so if not.
-pub fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     // SAFETY: has no preconditions.
     #[expect(unsafe_code, reason = "a system call")]
     let root = unsafe { libc::geteuid() } == 0;
@@ -152,16 +157,16 @@ pub fn is_root() -> bool {
     root
 }
 
-pub fn ip(args: &str) {
+pub(crate) fn ip(args: &str) {
     let status = Command::new("ip").args(args.split_whitespace()).status().unwrap();
     assert!(status.success(), "ip {args}");
 }
 
 /// A pair of virtual Ethernet devices, up; deleted when dropped.
-pub struct Veth(pub String, pub String);
+pub(crate) struct Veth(pub(crate) String, pub(crate) String);
 
 impl Veth {
-    pub fn new(tag: &str) -> Veth {
+    pub(crate) fn new(tag: &str) -> Veth {
         let name = |end| format!("{tag}{}{end}", std::process::id() % 1_000_000);
         let veth = Veth(name('a'), name('b'));
         ip(&format!("link add {} type veth peer name {}", veth.0, veth.1));

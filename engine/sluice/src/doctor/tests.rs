@@ -179,7 +179,7 @@ fn numa_wants_hugepages_near_the_nic() {
         ("sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages", "512\n"),
     ]);
     tree.nic("0000:01:00.0", Some("vfio-pci"), None, 0);
-    assert_eq!(levels(&nic::numa(&tree.machine())), [Level::Ok], "one node");
+    assert_eq!(levels(&nic::numa(&tree.machine())), [Ok], "one node");
     tree.write("sys/devices/system/node/node1/cpulist", "8-15\n");
     tree.nic("0000:81:00.0", Some("vfio-pci"), None, 1);
     tree.nic("0000:82:00.0", Some("vfio-pci"), None, -1);

@@ -1,0 +1,171 @@
+//! Linux hosts in network namespaces, with the router in another one between them.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Home, Router, output, succeed, unique, within};
+
+/// Namespaces that vanish with the test.
+pub(crate) struct Net {
+    prefix: String,
+}
+
+/// A Linux host.
+#[derive(Clone)]
+pub(crate) struct Host {
+    namespace: String,
+}
+
+impl Net {
+    /// A network with nothing in it but the router's namespace.
+    pub(crate) fn new() -> Net {
+        sweep();
+        let net = Net { prefix: unique("") };
+        net.namespace("r");
+        net
+    }
+
+    /// The router's namespace.
+    pub(crate) fn router(&self) -> Host {
+        Host { namespace: format!("{}-r", self.prefix) }
+    }
+
+    fn namespace(&self, tag: &str) -> Host {
+        let host = Host { namespace: format!("{}-{tag}", self.prefix) };
+        let ns = &host.namespace;
+        let made = output(Command::new("ip").args(["netns", "add", ns]));
+        assert!(
+            made.status.success(),
+            "network namespaces need root: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        host.ip("link set lo up");
+        host.sysctl("net/ipv6/conf/all/disable_ipv6", "1");
+        host.sysctl("net/ipv6/conf/default/disable_ipv6", "1");
+        host
+    }
+
+    /// Starts a router. `body` may name TAPs with any name.
+    pub(crate) fn run(&self, body: &str) -> Router {
+        Home::new().run(body, Some(&self.router().namespace))
+    }
+
+    /// A host on the TAP of the running router: a macvlan, for DPDK wants the TAP to stay where it is.
+    pub(crate) fn host_on_tap(&self, tag: &str, tap: &str, address: &str, gateway: &str) -> Host {
+        let (host, router) = (self.namespace(tag), self.router());
+        router.ip(&format!("link set {tap} arp off txqueuelen 8192"));
+        router.ip(&format!("link add link {tap} name mv-{tag} type macvlan mode private"));
+        router.ip(&format!("link set mv-{tag} netns {} name eth0", host.namespace));
+        host.up(address, gateway);
+        host
+    }
+
+    /// A host with a veth pair whose other end, `port`, is in the router's namespace.
+    pub(crate) fn host_on_veth(&self, tag: &str, port: &str, address: &str, gateway: &str) -> Host {
+        let (host, router) = (self.namespace(tag), self.router());
+        router.ip(&format!("link add {port} type veth peer name eth0 netns {}", host.namespace));
+        // The kernel's own stack keeps quiet on the router's side, and the host finishes its checksums.
+        router.ip(&format!("link set {port} arp off up"));
+        host.succeed("ethtool -K eth0 tx off");
+        host.up(address, gateway);
+        host
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        delete_namespaces(|name| name.starts_with(&format!("{}-", self.prefix)));
+    }
+}
+
+/// Removes what tests left that were killed.
+fn sweep() {
+    delete_namespaces(|name| {
+        let pid = name.strip_prefix("slt").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+        pid.is_some_and(|pid| !fs::exists(format!("/proc/{pid}")).unwrap_or(true))
+    });
+}
+
+fn delete_namespaces(which: impl Fn(&str) -> bool) {
+    let names = fs::read_dir("/run/netns").into_iter().flatten().flatten();
+    for name in names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| which(name)) {
+        let _gone = Command::new("ip").args(["netns", "del", &name]).output();
+    }
+}
+
+impl Host {
+    fn up(&self, address: &str, gateway: &str) {
+        self.ip(&format!("addr add {address} dev eth0"));
+        self.ip("link set eth0 up");
+        self.ip(&format!("route add default via {gateway}"));
+    }
+
+    /// `ip` in this namespace.
+    pub(crate) fn ip(&self, args: &str) -> String {
+        succeed("ip", &format!("-n {} {args}", self.namespace))
+    }
+
+    /// `ip` in this namespace; gives its complaint, or nothing.
+    pub(crate) fn try_ip(&self, args: &str) -> String {
+        let args = format!("-n {} {args}", self.namespace);
+        let done = output(Command::new("ip").args(args.split_whitespace()));
+        String::from_utf8_lossy(&done.stderr).trim().to_owned()
+    }
+
+    /// Runs a command here, which must succeed.
+    pub(crate) fn succeed(&self, command: &str) -> String {
+        succeed("ip", &format!("netns exec {} {command}", self.namespace))
+    }
+
+    /// Runs a command here, and gives what it printed, whether it succeeds or not.
+    pub(crate) fn try_run(&self, command: &str) -> String {
+        let args = format!("netns exec {} {command}", self.namespace);
+        let done = output(Command::new("ip").args(args.split_whitespace()));
+        String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr)
+    }
+
+    pub(crate) fn sysctl(&self, key: &str, value: &str) {
+        let args = ["netns", "exec", &self.namespace, "sh", "-c", &format!("echo {value} >/proc/sys/{key}")];
+        let set = output(Command::new("ip").args(args));
+        assert!(set.status.success(), "{key}: {}", String::from_utf8_lossy(&set.stderr));
+    }
+
+    /// Pings `count` times; all must be answered, the first too.
+    #[track_caller]
+    pub(crate) fn ping(&self, to: &str, count: u32) {
+        let text = self.try_run(&format!("ping -n -q -i 0.005 -W 10 -c {count} {to}"));
+        assert!(text.contains(&format!("{count} packets transmitted, {count} received")), "{text}");
+    }
+
+    /// Pings once, with options; gives what ping said.
+    pub(crate) fn try_ping(&self, args: &str) -> String {
+        self.try_run(&format!("ping -n -c 1 -W 1 {args}"))
+    }
+
+    /// The Ethernet address that this host knows for `address`.
+    pub(crate) fn neighbour(&self, address: &str) -> Option<String> {
+        let all: Value = serde_json::from_str(&self.ip("-json neigh show")).unwrap();
+        let entry = all.as_array()?.iter().find(|entry| entry["dst"] == address)?;
+        Some(entry["lladdr"].as_str()?.to_owned())
+    }
+
+    /// One of the kernel's counters, of `/proc/net/snmp`.
+    pub(crate) fn counter(&self, protocol: &str, name: &str) -> u64 {
+        let text = self.succeed("cat /proc/net/snmp");
+        let mut rows = text.lines().filter(|line| line.starts_with(&format!("{protocol}:")));
+        let (names, values) = (rows.next().unwrap(), rows.next().unwrap());
+        let at = names.split(' ').position(|n| n == name).unwrap();
+        values.split(' ').nth(at).unwrap().parse().unwrap()
+    }
+
+    /// Waits for a link that another process makes.
+    pub(crate) fn wait_for_link(&self, name: &str) {
+        let there = || {
+            output(Command::new("ip").args(["-n", &self.namespace, "link", "show", name])).status.success()
+        };
+        assert!(within(Duration::from_secs(10), there), "no link {name}");
+    }
+}

@@ -81,15 +81,16 @@ pub struct Report {
     pub error: Option<EngineError>,
 }
 
-/// Runs workers and control plane until `stop` is ready, then stops in order. `log` gets what an
-/// operator should read; `ready` is called once the workers run.
+/// Runs workers and control plane until what `stop` gives is ready, then stops in order. `listener` and
+/// `stop` are called in a tokio runtime, before anything else. `log` gets what an operator should read;
+/// `ready` is called once the workers run.
 ///
 /// # Errors
 /// When it could not start. What went wrong later is in the report.
-pub fn run<D: Device>(
+pub fn run<D: Device, S: Future<Output = ()>>(
     setup: Setup<D>,
     listener: impl FnOnce() -> std::io::Result<UnixListener>,
-    stop: impl Future<Output = ()>,
+    stop: impl FnOnce() -> S,
     ready: impl FnOnce(),
     log: impl FnMut(&str),
 ) -> Result<Report, EngineError> {
@@ -98,6 +99,7 @@ pub fn run<D: Device>(
     let local = tokio::task::LocalSet::new();
     let _inside = runtime.enter();
     let listener = listener().map_err(system)?;
+    let stop = stop();
 
     let Setup { config, ports, workers: io, storage, env, rss_key, seed, isa } = setup;
     let (cores, poll) = (config.workers.cores.clone(), config.workers.poll);

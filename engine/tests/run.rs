@@ -68,7 +68,7 @@ fn start(text: &str, env: SimEnv, prepare: impl FnOnce(&Path)) -> Running {
         let ended = run(
             setup,
             || bind(&path),
-            stop,
+            || stop,
             || ready.send(()).unwrap(),
             |line| lines.borrow_mut().push(line.to_owned()),
         );

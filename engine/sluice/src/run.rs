@@ -66,7 +66,7 @@ fn start(config: Config) -> Result<Report, Error> {
             .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", socket.display())))
     };
     let ready = || println!("{name} runs: straight path {}, control socket {}", isa.name(), socket.display());
-    Ok(engine::run::run(setup, listen, signalled(), ready, |line| eprintln!("sluice: {line}"))?)
+    Ok(engine::run::run(setup, listen, signalled, ready, |line| eprintln!("sluice: {line}"))?)
 }
 
 /// Fails if a router runs already where this one would: before it touches a device of the other's.
@@ -83,12 +83,11 @@ fn refuse_twin(config: &Config) -> Result<(), Error> {
     .into())
 }
 
-/// Ready when SIGINT or SIGTERM has come.
+/// Takes SIGINT and SIGTERM over. What it gives is ready when one of them has come. Needs a tokio runtime.
 fn signalled() -> impl Future<Output = ()> {
+    let handlers = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     async {
-        let (Ok(mut interrupt), Ok(mut terminate)) =
-            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-        else {
+        let (Ok(mut interrupt), Ok(mut terminate)) = handlers else {
             // Without handlers both signals end the process at once, which stops it too.
             return std::future::pending().await;
         };

@@ -54,7 +54,7 @@ impl<F: Frame> Router<F> {
         }
     }
 
-    /// Sends to a resolved next hop, in as many frames as it takes.
+    /// Sends to a resolved next hop, in fragments if need be.
     fn transmit_to<P: FramePool<Frame = F>>(
         &mut self,
         cx: &mut Context<'_, P>,
@@ -75,9 +75,7 @@ impl<F: Frame> Router<F> {
             Err(_) => return self.drop(frame, DropReason::NoFrame),
         }
         frame.clear_flags();
-        // Devices need not take frames of several segments (most free single ones faster): a chain,
-        // such as the answer to a reassembled ping, is copied into one frame, or into fragments.
-        if fits && frame.segments() == 1 {
+        if fits {
             return self.enqueue(cx, adjacency.port(), frame);
         }
         let mut fragments = std::mem::take(&mut self.fragments);

@@ -22,8 +22,8 @@ mod validate;
 pub use diag::{ConfigError, ConfigErrors};
 pub use limits::{Limit, Limits};
 pub use model::{
-    Address, Config, Control, Dpdk, Hop, Huge, Interface, Machine, Neighbour, NextHop, Poll, Port, Route,
-    Routes, Workers,
+    Address, Config, Control, Dpdk, Hop, Huge, Interface, Isa, Machine, Neighbour, NextHop, Poll, Port,
+    Route, Routes, Workers,
 };
 pub use plan::{
     Caps, MbufPlan, MemoryPlan, Plan, PlanError, PortPlan, RxAssignment, TxAssignment, WorkerPlan,

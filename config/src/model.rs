@@ -153,6 +153,18 @@ pub struct Workers {
     pub poll: Poll,
     /// Frames asked of a receive queue at once, 4 to 256.
     pub burst: u16,
+    /// Which instructions forward plain packets.
+    pub isa: Isa,
+}
+
+/// Which instructions forward plain packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Isa {
+    /// The widest that the machine has.
+    #[default]
+    Auto,
+    /// Those that every machine has; for comparison, or where wide ones slow the cores' clock.
+    Portable,
 }
 
 /// What a worker does when nothing arrives.

@@ -10,7 +10,7 @@ use wire::{Ipv4Prefix, MacAddr};
 
 use crate::diag::Errors;
 use crate::limits::Limits;
-use crate::model::{Huge, Poll};
+use crate::model::{Huge, Isa, Poll};
 use crate::reader::{Table, Value, read_root};
 
 pub(crate) struct Raw {
@@ -71,6 +71,7 @@ pub(crate) struct RawWorkers {
     pub(crate) cores: Option<Spanned<Option<Vec<Spanned<u16>>>>>,
     pub(crate) poll: Option<Spanned<Poll>>,
     pub(crate) burst: Option<Spanned<u16>>,
+    pub(crate) isa: Option<Spanned<Isa>>,
 }
 
 pub(crate) struct RawRoute {
@@ -174,6 +175,7 @@ fn workers(t: &Table<'_>) -> RawWorkers {
     RawWorkers {
         cores: t.get("cores", |v| v.or_auto(|v| v.list(|v| v.number(0..=65_535)))),
         poll: t.get("poll", |v| v.one_of(&[("busy", Poll::Busy), ("adaptive", Poll::Adaptive)])),
+        isa: t.get("isa", |v| v.one_of(&[("auto", Isa::Auto), ("portable", Isa::Portable)])),
         burst: t.get("burst", |v| v.number(4..=256)),
     }
 }

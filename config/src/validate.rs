@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use crate::diag::{ConfigErrors, Errors};
-use crate::model::{Config, Control, Dpdk, Machine, Neighbour, Poll, Workers, is_kernel_backed};
+use crate::model::{Config, Control, Dpdk, Isa, Machine, Neighbour, Poll, Workers, is_kernel_backed};
 use crate::network::{Network, network};
 use crate::raw::{self, RawDpdk, RawLimits, RawNeighbour, RawPort, RawWorkers};
 use crate::routes::RouteTable;
@@ -128,6 +128,7 @@ fn workers(raw: &RawWorkers, ports: &[RawPort], machine: &Machine, errors: &Erro
         cores,
         poll: raw.poll.as_ref().map_or(default_poll, |poll| *poll.get_ref()),
         burst: raw.burst.as_ref().map_or(DEFAULT_BURST, |burst| *burst.get_ref()),
+        isa: raw.isa.as_ref().map_or(Isa::Auto, |isa| *isa.get_ref()),
     }
 }
 

@@ -136,6 +136,7 @@ fn defaults() {
             ],
             poll: Busy,
             burst: 64,
+            isa: Auto,
         },
         routes: Routes {
             entries: [],

@@ -50,7 +50,10 @@ fn start(config: Config) -> Result<Report, Error> {
     let workers = worker_queues(&plan, &ports, &pools)?;
     let storage = route_memory(&eal, &config);
     let (name, socket) = (config.name.clone(), config.control.socket.clone());
-    let isa = Isa::detect();
+    let isa = match config.workers.isa {
+        config::Isa::Auto => Isa::detect(),
+        config::Isa::Portable => Isa::Portable,
+    };
     let setup = Setup::<Dpdk> {
         config,
         ports: ports.into_iter().map(port_info).collect::<Result<_, _>>()?,

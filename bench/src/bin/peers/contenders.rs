@@ -13,16 +13,19 @@ pub(crate) const FLOOR: &str = "testpmd io";
 pub(crate) const PEER: &str = "l3fwd LPM";
 /// The contender that is ours.
 pub(crate) const OURS: &str = "sluice";
+/// The same on a machine without wide vector instructions.
+const OURS_PORTABLE: &str = "sluice portable";
 /// Who competes unless told otherwise.
-pub(crate) const DEFAULT: [&str; 4] = [FLOOR, "testpmd macswap", PEER, OURS];
+pub(crate) const DEFAULT: [&str; 5] = [FLOOR, "testpmd macswap", PEER, OURS, OURS_PORTABLE];
 
-const ALL: [Contender; 6] = [
+const ALL: [Contender; 7] = [
     Contender { name: FLOOR, verify: "none", command: testpmd_io },
     Contender { name: "testpmd macswap", verify: "swap", command: testpmd_macswap },
     Contender { name: "testpmd mac", verify: "mac", command: testpmd_mac },
     Contender { name: PEER, verify: "route", command: l3fwd_lpm },
     Contender { name: "l3fwd FIB", verify: "route", command: l3fwd_fib },
     Contender { name: OURS, verify: "route", command: sluice },
+    Contender { name: OURS_PORTABLE, verify: "route", command: sluice_portable },
 ];
 
 /// Each run's folder is this and its process id. Boards are written at packet rate: memory, not a disk.
@@ -102,7 +105,7 @@ pub(crate) fn choose(names: &[String], paths: &Paths) -> Result<Vec<Contender>> 
             let known = ALL.map(|contender| contender.name).join(", ");
             return Err(format!("there is no contender {name}; there are {known}").into());
         };
-        if contender.name == OURS && !paths.sluice.exists() {
+        if contender.name.starts_with(OURS) && !paths.sluice.exists() {
             let path = paths.sluice.display();
             eprintln!("peers: no {path}, so sluice is left out: cargo build --release -p sluice");
             continue;
@@ -189,10 +192,10 @@ impl Setup<'_> {
     }
 
     /// sluice as it would be configured for a user: two ports, an address and a gateway on each.
-    fn sluice_config(&self) -> String {
+    fn sluice_config(&self, isa: &str) -> String {
         let (run, device) = (std::process::id(), self.paths.device());
         let mut text = format!(
-            r#"name = "peers-{run}"
+            r#"name = "peers-{run}-{isa}"
 
 [dpdk]
 huge = "on"
@@ -201,6 +204,7 @@ eal_args = ["--in-memory", "--no-pci", "--no-telemetry", "-d", "{device}"]
 [workers]
 cores = [{core}]
 poll = "busy"
+isa = "{isa}"
 
 [routing]
 routes_file = "{routes}"
@@ -261,8 +265,17 @@ fn l3fwd_fib(setup: &Setup<'_>) -> Result<Command> {
 }
 
 fn sluice(setup: &Setup<'_>) -> Result<Command> {
+    start_sluice(setup, "auto")
+}
+
+fn sluice_portable(setup: &Setup<'_>) -> Result<Command> {
+    start_sluice(setup, "portable")
+}
+
+fn start_sluice(setup: &Setup<'_>, isa: &str) -> Result<Command> {
     let file = setup.file("config.toml");
-    std::fs::write(&file, setup.sluice_config()).map_err(|error| format!("{}: {error}", file.display()))?;
+    std::fs::write(&file, setup.sluice_config(isa))
+        .map_err(|error| format!("{}: {error}", file.display()))?;
     let mut command = Command::new(&setup.paths.sluice);
     command.arg("run").arg("-c").arg(file);
     Ok(command)
@@ -279,7 +292,7 @@ mod tests {
         let contender = ALL.iter().find(|contender| contender.name == OURS).unwrap();
         let setup =
             Setup { contender, table: &TABLES[0], cores: Cores { worker: 1, control: 0 }, paths: &paths };
-        let text = setup.sluice_config();
+        let text = setup.sluice_config("auto");
         let machine = config::Machine { cores: 2 };
         let config = config::Config::from_str("peers.toml", &text, &machine).unwrap();
         assert_eq!(config.ports.len(), PORTS);

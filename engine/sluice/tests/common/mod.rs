@@ -218,6 +218,12 @@ impl Router {
 
 impl Drop for Router {
     fn drop(&mut self) {
+        if self.ended.is_none() && std::thread::panicking() {
+            // A test that fails wants to know what became of the frames.
+            let _asked = Command::new("kill").arg(self.pid().to_string()).status();
+            within(STOP, || self.ended().is_some());
+            println!("{}", self.log());
+        }
         if self.ended.is_none() {
             let _killed = self.child.kill();
             let _reaped = self.child.wait();

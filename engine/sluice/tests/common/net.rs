@@ -136,7 +136,7 @@ impl Host {
     /// Pings `count` times; all must be answered, the first too.
     #[track_caller]
     pub(crate) fn ping(&self, to: &str, count: u32) {
-        let text = self.try_run(&format!("ping -n -q -i 0.005 -W 10 -c {count} {to}"));
+        let text = self.try_run(&format!("ping -n -i 0.005 -W 10 -c {count} {to}"));
         assert!(text.contains(&format!("{count} packets transmitted, {count} received")), "{text}");
     }
 

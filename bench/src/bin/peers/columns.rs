@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Result;
 use crate::flows::{Order, flow_file};
-use crate::routes::{NaiveLpm, PORTS, RouteTable};
+use bench::routes::{NaiveLpm, PORTS, RouteTable};
 
 /// The gateway behind each port, by which all of its routes go.
 pub(crate) const GATEWAYS: [Ipv4Addr; PORTS] = [Ipv4Addr::new(10, 0, 0, 2), Ipv4Addr::new(10, 0, 1, 2)];

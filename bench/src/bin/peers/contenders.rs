@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::columns::{GATEWAYS, Table, ipv6_rules};
-use crate::routes::PORTS;
+use bench::routes::PORTS;
 
 /// The contender that is the floor: what source and sink cost with next to nothing in between.
 pub(crate) const FLOOR: &str = "testpmd io";

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
-use crate::rng::Rng;
-use crate::routes::{Hop, NaiveLpm, PORTS, RouteTable};
+use bench::rng::Rng;
+use bench::routes::{Hop, NaiveLpm, PORTS, RouteTable};
 
 /// The first half of every packet's source address.
 const SOURCE_NET: [u8; 2] = [10, 200];

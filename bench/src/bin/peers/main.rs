@@ -9,8 +9,6 @@ mod machine;
 mod measure;
 mod process;
 mod report;
-mod rng;
-mod routes;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};

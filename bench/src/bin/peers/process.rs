@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Result;
 use crate::contenders::Setup;
-use crate::routes::PORTS;
+use bench::routes::PORTS;
 
 /// How long a program may take to start: l3fwd spends minutes on adding a million routes.
 const START_LIMIT: Duration = Duration::from_secs(600);

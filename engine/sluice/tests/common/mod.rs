@@ -206,6 +206,15 @@ impl Router {
         row.unwrap_or_else(|| panic!("no reason {reason}: {drops}"))["count"].as_u64().unwrap()
     }
 
+    /// Waits until it knows a neighbour that it asks for by itself: a gateway.
+    pub(crate) fn wait_for_neighbour(&self, address: &str) {
+        let known = || {
+            let all = self.ask(&["neighbours"]);
+            all.as_array().unwrap().iter().any(|row| row["address"] == address && row["mac"].is_string())
+        };
+        assert!(within(Duration::from_secs(10), known), "{}", self.show(&["neighbours"]));
+    }
+
     /// The thread of this name.
     pub(crate) fn thread(&self, name: &str) -> u32 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();

@@ -136,13 +136,33 @@ impl Host {
     /// Pings `count` times; all must be answered, the first too.
     #[track_caller]
     pub(crate) fn ping(&self, to: &str, count: u32) {
-        let text = self.try_run(&format!("ping -n -i 0.005 -W 10 -c {count} {to}"));
-        assert!(text.contains(&format!("{count} packets transmitted, {count} received")), "{text}");
+        self.all_answered(&format!("-i 0.005 {to}"), count);
+    }
+
+    /// Pings as fast as answers come, 20 at a time; all must be answered.
+    #[track_caller]
+    pub(crate) fn flood(&self, to: &str, count: u32) {
+        self.all_answered(&format!("-i 0.001 -l 20 {to}"), count);
+    }
+
+    /// Without a deadline (-w) ping gives up after two round trips, which on a busy machine is too soon for
+    /// the last answers. With one, it goes on until it has `count` answers: none before them may be missing.
+    #[track_caller]
+    fn all_answered(&self, args: &str, count: u32) {
+        let text = self.try_run(&format!("ping -n -w 30 -c {count} {args}"));
+        let sequence = |line: &str| line.split_once("icmp_seq=")?.1.split(' ').next()?.parse().ok();
+        let mut answers: Vec<u32> =
+            text.lines().filter(|line| line.contains("bytes from")).filter_map(sequence).collect();
+        answers.sort_unstable();
+        assert!(
+            answers.len() >= count as usize && answers.into_iter().zip(1..).all(|(a, b)| a == b),
+            "{text}"
+        );
     }
 
     /// Pings once, with options; gives what ping said.
     pub(crate) fn try_ping(&self, args: &str) -> String {
-        self.try_run(&format!("ping -n -c 1 -W 1 {args}"))
+        self.try_run(&format!("ping -n -c 1 -W 2 {args}"))
     }
 
     /// The Ethernet address that this host knows for `address`.

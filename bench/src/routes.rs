@@ -9,10 +9,10 @@ use wire::Ipv4Prefix;
 use crate::rng::Rng;
 
 /// Where a route leads: the index of the port that its packets leave by.
-pub(crate) type Hop = u8;
+pub type Hop = u8;
 
 /// The ports of the comparison, and so the next hops.
-pub(crate) const PORTS: usize = 2;
+pub const PORTS: usize = 2;
 
 /// How the /8 to /21 among the routes are spread: (length, weight).
 const SHORT_LENGTHS: [(u8, u64); 14] = [
@@ -33,19 +33,19 @@ const SHORT_LENGTHS: [(u8, u64); 14] = [
 ];
 
 /// A route table: unique prefixes in random order, with their next hops.
-pub(crate) struct RouteTable {
-    pub(crate) routes: Vec<(Ipv4Prefix, Hop)>,
+pub struct RouteTable {
+    pub routes: Vec<(Ipv4Prefix, Hop)>,
 }
 
 impl RouteTable {
     /// Two networks, one behind each port.
-    pub(crate) fn two() -> Self {
+    pub fn two() -> Self {
         let network = |first| Ipv4Prefix::new(Ipv4Addr::new(first, 0, 0, 0), 16);
         RouteTable { routes: vec![(network(48), 0), (network(49), 1)] }
     }
 
     /// `count` routes, from about a hundred to a million: 62 % /24, 11 % /22, 10 % /23, 0.7 % longer, the rest shorter.
-    pub(crate) fn internet(count: usize, seed: u64) -> Self {
+    pub fn internet(count: usize, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let mut seen = HashSet::with_capacity(count);
         let mut routes = Vec::with_capacity(count);
@@ -68,12 +68,12 @@ impl RouteTable {
     }
 
     /// Writes the rules as l3fwd reads them.
-    pub(crate) fn write_l3fwd(&self, out: &mut impl Write) -> io::Result<()> {
+    pub fn write_l3fwd(&self, out: &mut impl Write) -> io::Result<()> {
         self.routes.iter().try_for_each(|(prefix, hop)| writeln!(out, "R{prefix} {hop}"))
     }
 
     /// Writes the routes as sluice's `routes_file` has them; hop `i` is the gateway `gateways[i]`.
-    pub(crate) fn write_sluice(&self, gateways: &[Ipv4Addr; PORTS], out: &mut impl Write) -> io::Result<()> {
+    pub fn write_sluice(&self, gateways: &[Ipv4Addr; PORTS], out: &mut impl Write) -> io::Result<()> {
         self.routes
             .iter()
             .try_for_each(|(prefix, hop)| writeln!(out, "{prefix} via {}", gateways[usize::from(*hop)]))
@@ -116,12 +116,12 @@ fn shuffle<T>(items: &mut [T], rng: &mut Rng) {
 }
 
 /// The plainest longest-prefix match: one hash map for each length.
-pub(crate) struct NaiveLpm {
+pub struct NaiveLpm {
     by_len: Vec<HashMap<u32, Hop>>,
 }
 
 impl NaiveLpm {
-    pub(crate) fn new(table: &RouteTable) -> Self {
+    pub fn new(table: &RouteTable) -> Self {
         let mut by_len = vec![HashMap::new(); 33];
         for (prefix, hop) in &table.routes {
             by_len[usize::from(prefix.len())].insert(prefix.bits(), *hop);
@@ -129,7 +129,7 @@ impl NaiveLpm {
         NaiveLpm { by_len }
     }
 
-    pub(crate) fn lookup(&self, addr: Ipv4Addr) -> Option<Hop> {
+    pub fn lookup(&self, addr: Ipv4Addr) -> Option<Hop> {
         (0..=32u8).rev().find_map(|len| {
             let map = &self.by_len[usize::from(len)];
             if map.is_empty() { None } else { map.get(&Ipv4Prefix::new(addr, len).bits()).copied() }

@@ -1,0 +1,134 @@
+//! The route table at a million routes: what loading, adding, deleting and looking up cost.
+//!
+//! ```text
+//! cargo run --release -p bench --bin fib
+//! ```
+
+use std::hint::black_box;
+use std::net::Ipv4Addr;
+
+use bench::rng::Rng;
+use bench::routes::RouteTable;
+use clap::Parser;
+use hdrhistogram::Histogram;
+use l2l3::fib::{AdjacencyId, FibLimits, FibWriter};
+use pmd::TscClock;
+use wire::Ipv4Prefix;
+
+/// Measures the route table in memory.
+#[derive(Parser)]
+struct Options {
+    /// Routes, in the mix of lengths of `peers`.
+    #[arg(long, default_value_t = 1_000_000)]
+    routes: usize,
+    /// Updates of each kind.
+    #[arg(long, default_value_t = 100_000)]
+    updates: usize,
+    /// Where the random numbers start.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+type Error = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Error> {
+    let options = Options::parse();
+    let clock = TscClock::start();
+    let ghz = clock.tsc_hz().ok_or("the processor has no invariant time stamp counter")? as f64 / 1e9;
+    let mut rng = Rng::new(options.seed);
+    let table = RouteTable::internet(options.routes, options.seed);
+    let routes: Vec<(Ipv4Prefix, AdjacencyId)> =
+        table.routes.iter().map(|&(prefix, hop)| (prefix, AdjacencyId(10 + u32::from(hop)))).collect();
+
+    let limits = FibLimits { routes: options.routes + options.updates, groups: options.routes / 64 + 1024 };
+    let mut fib = FibWriter::new(limits)?;
+    let start = clock.now();
+    fib.load(routes.iter().copied())?;
+    let took = clock.now().since(start);
+    println!("{} routes loaded from memory in {:.3} s", fib.len(), took.as_secs_f64());
+
+    println!("cycles at {ghz:.2} GHz (TSC)      median      p99      max");
+    update(&mut fib, &routes, &options, &clock, ghz, &mut rng)?;
+    for flows in [4096, 65_536, 1 << 20] {
+        lookup(&fib, &routes, flows, &clock, ghz, &mut rng)?;
+    }
+    Ok(())
+}
+
+/// Deletes routes drawn at random and puts them back, in another order. One of the clock's readings is
+/// part of each figure.
+fn update(
+    fib: &mut FibWriter,
+    routes: &[(Ipv4Prefix, AdjacencyId)],
+    options: &Options,
+    clock: &TscClock,
+    ghz: f64,
+    rng: &mut Rng,
+) -> Result<(), Error> {
+    let mut chosen = Vec::new();
+    let mut deletes = Histogram::<u64>::new(3)?;
+    for _ in 0..options.updates {
+        let route = routes[rng.below(routes.len() as u64) as usize];
+        let start = clock.now();
+        let was = fib.remove(route.0);
+        let nanos = clock.now().since(start).as_nanos() as f64;
+        if was.is_some() {
+            deletes.record((nanos * ghz) as u64)?;
+            chosen.push(route);
+        }
+        fib.reclaim(u64::MAX);
+    }
+    let mut adds = Histogram::<u64>::new(3)?;
+    while !chosen.is_empty() {
+        let (prefix, to) = chosen.swap_remove(rng.below(chosen.len() as u64) as usize);
+        let start = clock.now();
+        fib.insert(prefix, to)?;
+        let nanos = clock.now().since(start).as_nanos() as f64;
+        adds.record((nanos * ghz) as u64)?;
+    }
+    print("add", &adds);
+    print("delete", &deletes);
+    Ok(())
+}
+
+/// Looks up flows drawn from the routes, 64 at a time, in a loop.
+fn lookup(
+    fib: &FibWriter,
+    routes: &[(Ipv4Prefix, AdjacencyId)],
+    flows: usize,
+    clock: &TscClock,
+    ghz: f64,
+    rng: &mut Rng,
+) -> Result<(), Error> {
+    const BULK: usize = 64;
+    let flow = |rng: &mut Rng| {
+        let (prefix, _) = routes[rng.below(routes.len() as u64) as usize];
+        let host = rng.next() as u32 & !prefix.mask();
+        Ipv4Addr::from_bits(prefix.bits() | host).to_bits()
+    };
+    let addresses: Vec<u32> = (0..flows).map(|_| flow(rng)).collect();
+    let mut out = [AdjacencyId::NONE; BULK];
+    let mut histogram = Histogram::<u64>::new(3)?;
+    let table = fib.fib();
+    // In tenths of a cycle a lookup, over 4096 lookups at a time.
+    for _ in 0..(8 << 20) / flows.max(4096) {
+        for part in addresses.chunks_exact(4096) {
+            let start = clock.now();
+            for bulk in part.chunks_exact(BULK) {
+                table.lookup_bulk(bulk, &mut out);
+                black_box(&out);
+            }
+            let nanos = clock.now().since(start).as_nanos() as f64;
+            histogram.record((nanos * ghz * 10.0 / part.len() as f64) as u64)?;
+        }
+    }
+    let tenths = |quantile| histogram.value_at_quantile(quantile) as f64 / 10.0;
+    let name = format!("lookup, {flows} flows");
+    println!("{name:24} {:8.1} {:8.1} {:8.1}", tenths(0.5), tenths(0.99), histogram.max() as f64 / 10.0);
+    Ok(())
+}
+
+fn print(name: &str, histogram: &Histogram<u64>) {
+    let quantile = |q| histogram.value_at_quantile(q);
+    println!("{name:24} {:8} {:8} {:8}", quantile(0.5), quantile(0.99), histogram.max());
+}

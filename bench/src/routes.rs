@@ -34,6 +34,7 @@ const SHORT_LENGTHS: [(u8, u64); 14] = [
 
 /// A route table: unique prefixes in random order, with their next hops.
 pub struct RouteTable {
+    /// Each prefix with where it leads.
     pub routes: Vec<(Ipv4Prefix, Hop)>,
 }
 
@@ -83,7 +84,7 @@ impl RouteTable {
 /// A prefix of `len` that was not given before and lies in no network that means something else.
 fn fresh_prefix(len: u8, seen: &mut HashSet<Ipv4Prefix>, rng: &mut Rng) -> Ipv4Prefix {
     loop {
-        let addr = Ipv4Addr::from_bits(rng.next() as u32);
+        let addr = Ipv4Addr::from_bits(rng.bits() as u32);
         let prefix = Ipv4Prefix::new(addr, len);
         if is_usable(prefix) && seen.insert(prefix) {
             return prefix;
@@ -109,7 +110,8 @@ fn short_length(rng: &mut Rng) -> u8 {
     21
 }
 
-fn shuffle<T>(items: &mut [T], rng: &mut Rng) {
+/// Puts the items into a random order.
+pub fn shuffle<T>(items: &mut [T], rng: &mut Rng) {
     for i in (1..items.len()).rev() {
         items.swap(i, rng.below(i as u64 + 1) as usize);
     }
@@ -121,6 +123,7 @@ pub struct NaiveLpm {
 }
 
 impl NaiveLpm {
+    /// The table's routes, in maps.
     pub fn new(table: &RouteTable) -> Self {
         let mut by_len = vec![HashMap::new(); 33];
         for (prefix, hop) in &table.routes {
@@ -129,6 +132,7 @@ impl NaiveLpm {
         NaiveLpm { by_len }
     }
 
+    /// Where the longest match of `addr` leads.
     pub fn lookup(&self, addr: Ipv4Addr) -> Option<Hop> {
         (0..=32u8).rev().find_map(|len| {
             let map = &self.by_len[usize::from(len)];

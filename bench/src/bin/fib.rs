@@ -8,14 +8,15 @@ use std::hint::black_box;
 use std::net::Ipv4Addr;
 
 use bench::rng::Rng;
-use bench::routes::RouteTable;
+use bench::routes::{RouteTable, shuffle};
 use clap::Parser;
 use hdrhistogram::Histogram;
-use l2l3::fib::{AdjacencyId, FibLimits, FibWriter};
-use pmd::TscClock;
+use l2l3::fib::layout::{GROUP_LEN, LEVEL1_LEN};
+use l2l3::fib::{AdjacencyId, FibWriter};
+use pmd::{Eal, EalConfig, Huge, HugeTable, TscClock};
 use wire::Ipv4Prefix;
 
-/// Measures the route table in memory.
+/// Measures the route table in huge pages, where the router has it.
 #[derive(Parser)]
 struct Options {
     /// Routes, in the mix of lengths of `peers`.
@@ -40,8 +41,10 @@ fn main() -> Result<(), Error> {
     let routes: Vec<(Ipv4Prefix, AdjacencyId)> =
         table.routes.iter().map(|&(prefix, hop)| (prefix, AdjacencyId(10 + u32::from(hop)))).collect();
 
-    let limits = FibLimits { routes: options.routes + options.updates, groups: options.routes / 64 + 1024 };
-    let mut fib = FibWriter::new(limits)?;
+    let eal = Eal::init(&EalConfig { program: "fib".into(), huge: Huge::Always, ..EalConfig::default() })?;
+    let level1 = HugeTable::new(&eal, LEVEL1_LEN, None)?;
+    let level2 = HugeTable::new(&eal, (options.routes / 64 + 1024) * GROUP_LEN, None)?;
+    let mut fib = FibWriter::with_storage(options.routes, Box::new(level1), Box::new(level2))?;
     let start = clock.now();
     fib.load(routes.iter().copied())?;
     let took = clock.now().since(start);
@@ -55,8 +58,8 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Deletes routes drawn at random and puts them back, in another order. One of the clock's readings is
-/// part of each figure.
+/// Deletes routes drawn at random, and puts them back in another order. In batches, as routing daemons
+/// send them; each figure is a batch's average.
 fn update(
     fib: &mut FibWriter,
     routes: &[(Ipv4Prefix, AdjacencyId)],
@@ -65,26 +68,29 @@ fn update(
     ghz: f64,
     rng: &mut Rng,
 ) -> Result<(), Error> {
-    let mut chosen = Vec::new();
+    const BATCH: usize = 64;
+    let mut chosen: Vec<_> = routes.to_vec();
+    shuffle(&mut chosen, rng);
+    chosen.truncate(options.updates);
     let mut deletes = Histogram::<u64>::new(3)?;
-    for _ in 0..options.updates {
-        let route = routes[rng.below(routes.len() as u64) as usize];
+    for batch in chosen.chunks_exact(BATCH) {
         let start = clock.now();
-        let was = fib.remove(route.0);
-        let nanos = clock.now().since(start).as_nanos() as f64;
-        if was.is_some() {
-            deletes.record((nanos * ghz) as u64)?;
-            chosen.push(route);
+        for (prefix, _) in batch {
+            fib.remove(*prefix);
         }
+        deletes.record((clock.now().since(start).as_nanos() as f64 * ghz) as u64 / BATCH as u64)?;
         fib.reclaim(u64::MAX);
     }
+    let whole = chosen.len() / BATCH * BATCH;
+    chosen.truncate(whole);
+    shuffle(&mut chosen, rng);
     let mut adds = Histogram::<u64>::new(3)?;
-    while !chosen.is_empty() {
-        let (prefix, to) = chosen.swap_remove(rng.below(chosen.len() as u64) as usize);
+    for batch in chosen.chunks_exact(BATCH) {
         let start = clock.now();
-        fib.insert(prefix, to)?;
-        let nanos = clock.now().since(start).as_nanos() as f64;
-        adds.record((nanos * ghz) as u64)?;
+        for (prefix, to) in batch {
+            fib.insert(*prefix, *to)?;
+        }
+        adds.record((clock.now().since(start).as_nanos() as f64 * ghz) as u64 / BATCH as u64)?;
     }
     print("add", &adds);
     print("delete", &deletes);
@@ -103,7 +109,7 @@ fn lookup(
     const BULK: usize = 64;
     let flow = |rng: &mut Rng| {
         let (prefix, _) = routes[rng.below(routes.len() as u64) as usize];
-        let host = rng.next() as u32 & !prefix.mask();
+        let host = rng.bits() as u32 & !prefix.mask();
         Ipv4Addr::from_bits(prefix.bits() | host).to_bits()
     };
     let addresses: Vec<u32> = (0..flows).map(|_| flow(rng)).collect();

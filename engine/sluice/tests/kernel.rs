@@ -85,17 +85,13 @@ interface = "b"
     router.stop();
 }
 
-/// Where the kernel has VLAN devices.
+/// Two sluices with a trunk between them, below, need no such kernel.
 #[test]
+#[ignore = "needs a kernel with VLAN devices (CONFIG_VLAN_8021Q)"]
 fn a_vlan_of_the_kernel_reaches_an_untagged_network() {
     let vlan = "[[port.vlan]]\nid = 10\naddresses = [\"10.10.0.1/24\"]\n";
     let (_net, router, left, right) = two_hosts(vlan, "", "");
-    let made = left.try_ip("link add link eth0 name eth0.10 type vlan id 10");
-    if made.contains("Unknown device type") {
-        println!("skipped: this kernel has no VLAN devices (CONFIG_VLAN_8021Q)");
-        return;
-    }
-    assert_eq!(made, "");
+    left.ip("link add link eth0 name eth0.10 type vlan id 10");
     left.ip("addr add 10.10.0.2/24 dev eth0.10");
     left.ip("link set eth0.10 up");
     left.ip("route add 10.2.0.0/24 via 10.10.0.1");

@@ -34,7 +34,7 @@ pub(crate) fn flow_file(
             Order::Runs(length) => Some((i / length % PORTS) as Hop),
         };
         let (destination, hop) = draw(table, lpm, wanted, &mut rng);
-        let source_low = (rng.next() as u16 & !1) | u16::from(hop);
+        let source_low = (rng.bits() as u16 & !1) | u16::from(hop);
         records.extend(record(destination, source_low));
     }
     records
@@ -44,7 +44,7 @@ pub(crate) fn flow_file(
 fn draw(table: &RouteTable, lpm: &NaiveLpm, wanted: Option<Hop>, rng: &mut Rng) -> (Ipv4Addr, Hop) {
     loop {
         let (prefix, _) = table.routes[rng.below(table.routes.len() as u64) as usize];
-        let addr = Ipv4Addr::from_bits(prefix.bits() | (rng.next() as u32 & !prefix.mask()));
+        let addr = Ipv4Addr::from_bits(prefix.bits() | (rng.bits() as u32 & !prefix.mask()));
         match lpm.lookup(addr) {
             Some(hop) if wanted.is_none_or(|wanted| wanted == hop) => return (addr, hop),
             _ => {}

@@ -108,13 +108,6 @@ impl Host {
         succeed("ip", &format!("-n {} {args}", self.namespace))
     }
 
-    /// `ip` in this namespace; gives its complaint, or nothing.
-    pub(crate) fn try_ip(&self, args: &str) -> String {
-        let args = format!("-n {} {args}", self.namespace);
-        let done = output(Command::new("ip").args(args.split_whitespace()));
-        String::from_utf8_lossy(&done.stderr).trim().to_owned()
-    }
-
     /// Runs a command here, which must succeed.
     pub(crate) fn succeed(&self, command: &str) -> String {
         succeed("ip", &format!("netns exec {} {command}", self.namespace))

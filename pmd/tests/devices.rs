@@ -328,12 +328,16 @@ fn vhost_and_virtio_user() {
 #[test]
 fn memory_is_given_back() {
     let eal = dpdk();
-    let before = eal.heap(0).0 - eal.heap(0).1;
-    for _ in 0..5 {
+    let in_use = || eal.heap(0).0 - eal.heap(0).1;
+    let use_once = || {
         let pool = pool(&eal, "again");
         let mut null = Running::open(&eal, "net_null5", &PortConfig::default(), &pool);
         null.send(frame(&pool, &ethernet(60, 1), 60));
-    }
-    let after = eal.heap(0).0 - eal.heap(0).1;
+    };
+    // The first port of a process has DPDK make tables for all.
+    use_once();
+    let before = in_use();
+    (0..5).for_each(|_| use_once());
+    let after = in_use();
     assert!(after <= before + 4096, "{before} bytes in use before, {after} after");
 }

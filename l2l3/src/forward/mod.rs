@@ -37,7 +37,8 @@ pub const BATCH_SLACK: usize = 16;
 pub struct HeaderFilter {
     low: [u8; 32],
     span: [u8; 32],
-    mac: MacAddr,
+    /// The port's address, as its bytes lie in a little-endian word.
+    mac: u64,
 }
 
 impl HeaderFilter {
@@ -59,7 +60,8 @@ impl HeaderFilter {
         // RFC 1812 section 5.3.7: 1 to 223, and (on a copy of the byte, going round) 128 to 126.
         range(SOURCE, 1, 223);
         range(SOURCE_COPY, 128, 126);
-        HeaderFilter { low, span, mac }
+        let [a, b, c, d, e, f] = mac.0;
+        HeaderFilter { low, span, mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) }
     }
 }
 

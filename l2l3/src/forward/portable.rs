@@ -6,7 +6,7 @@ use super::prefetch::prefetch;
 use super::{
     CHECKSUM, ETHERNET, HEADERS, HeaderFilter, PASS, SOURCE, TTL, Tables, is_dirty, is_plain_though_dirty,
 };
-use crate::adjacency::Adjacency;
+use crate::adjacency::{Adjacency, REWRITE_LEN};
 
 /// What the first stage found out for the second.
 #[derive(Clone, Copy, Default)]
@@ -54,34 +54,51 @@ fn parse<F: Frame>(filter: &HeaderFilter, frame: &F) -> Parsed {
     let Some(header) = frame.data().first_chunk::<HEADERS>() else {
         return Parsed { dst: 0, room: NOT_PLAIN };
     };
-    let room = frame.len() - ETHERNET;
-    let total = usize::from(u16::from_be_bytes([header[16], header[17]]));
-    let lengths_agree = (20..=room).contains(&total);
+    let room = (frame.len() - ETHERNET) as u32;
     let flags = frame.rx_flags();
-    let plain = is_plain(filter, header)
-        && lengths_agree
-        && (!is_dirty(flags) || is_plain_though_dirty(flags, header));
+    let plain = is_plain(filter, header, room) && (!is_dirty(flags) || is_plain_though_dirty(flags, header));
     let dst = u32::from_be_bytes([header[30], header[31], header[32], header[33]]);
-    Parsed { dst, room: if plain { room as u32 } else { NOT_PLAIN } }
+    Parsed { dst, room: if plain { room } else { NOT_PLAIN } }
 }
 
-/// The range checks of [`HeaderFilter`], without branches.
-fn is_plain(filter: &HeaderFilter, header: &[u8; HEADERS]) -> bool {
-    let mac = header[..6] == filter.mac.0;
-    let kind = header[12..15] == [0x08, 0x00, 0x45];
+/// The range checks of [`HeaderFilter`], and that the lengths agree, without branches.
+fn is_plain(filter: &HeaderFilter, header: &[u8; HEADERS], room: u32) -> bool {
+    /// Ethertype, version and header length, as the bytes at 12 lie in a little-endian word.
+    const PLAIN_IPV4: u32 = 0x45_0008;
+    let mac = (u64_at(header, 0) ^ filter.mac) << 16;
+    let kind = (u32_at(header, 12) ^ PLAIN_IPV4) << 8;
+    let total = u32::from(u16::from_be_bytes([header[16], header[17]]));
     let source = header[SOURCE];
     let host = (source.wrapping_sub(1) < 223) & (source != 127);
-    mac & kind & (header[TTL] >= 2) & host
+    (mac | u64::from(kind) == 0) & (header[TTL] >= 2) & host & (total >= 20) & (total <= room)
 }
 
 /// Writes the Ethernet header and takes one off the TTL.
-fn write_header(header: &mut [u8; HEADERS], rewrite: &[u8; crate::adjacency::REWRITE_LEN]) {
-    header[..ETHERNET].copy_from_slice(&rewrite[..ETHERNET]);
-    header[TTL] -= 1;
-    // RFC 1624: with the TTL's word 0x100 less, the checksum is 0x100 more, carry added at the other end.
-    let sum = u16::from_be_bytes([header[CHECKSUM], header[CHECKSUM + 1]]);
-    let (sum, carry) = sum.overflowing_add(0x100);
-    header[CHECKSUM..CHECKSUM + 2].copy_from_slice(&(sum + u16::from(carry)).to_be_bytes());
+fn write_header(header: &mut [u8; HEADERS], rewrite: &[u8; REWRITE_LEN]) {
+    // The two bytes after the Ethernet header stay.
+    let tail = u64_at(header, 8) >> 48 << 48 | u64_at(rewrite, 8) << 16 >> 16;
+    header[..8].copy_from_slice(&rewrite[..8]);
+    header[8..16].copy_from_slice(&tail.to_le_bytes());
+    // In a little-endian word: the TTL is the lowest byte, and is not 0; the checksum is the upper half, its
+    // high byte first, so that the 0x100 more (RFC 1624) is one more there, a carry added at the other end.
+    const { assert!(CHECKSUM == TTL + 2) };
+    let (word, carry) = u32_at(header, TTL).overflowing_add(0x1_0000);
+    let word = word + (u32::from(carry) << 16) - 1;
+    header[TTL..TTL + 4].copy_from_slice(&word.to_le_bytes());
+}
+
+/// Eight bytes from `at` on, little-endian.
+fn u64_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}
+
+/// Four bytes from `at` on, little-endian.
+fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
 }
 
 const _: () = assert!(size_of::<Adjacency>() == 64);

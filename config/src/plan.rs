@@ -116,11 +116,11 @@ pub struct MemoryPlan {
     pub huge: Huge,
     /// DPDK memory (huge pages where there are any): the packet buffers.
     pub mbuf_pool: u64,
-    /// Heap: the route table's first level, 2^24 entries of 4 bytes.
+    /// DPDK memory too: the route table's first level, 2^24 entries of 4 bytes.
     pub route_level1: u64,
-    /// Heap: the route table's second level, at most.
+    /// DPDK memory too: the route table's second level, at most.
     pub route_level2: u64,
-    /// Heap: adjacencies, 64 bytes each.
+    /// Heap, for each worker: adjacencies, 64 bytes each.
     pub adjacencies: u64,
 }
 

@@ -111,7 +111,7 @@ fn eal_config(config: &Config) -> EalConfig {
             Huge::On => pmd::Huge::Always,
             Huge::Off => pmd::Huge::Never,
         },
-        memory_mb: config.dpdk.memory_mb,
+        memory_mb: config.dpdk.memory_mb.or_else(|| memory_mb(config)),
         extra_args: config.dpdk.eal_args.clone(),
         ..EalConfig::default()
     };
@@ -124,6 +124,16 @@ fn eal_config(config: &Config) -> EalConfig {
     // They are made when their ports are opened: then an error has the port's name.
     eal.vdevs.clear();
     eal
+}
+
+/// What the configuration needs at most, if devices have all the queues it can use: huge pages are chosen
+/// only where there are as many.
+fn memory_mb(config: &Config) -> Option<u32> {
+    /// For DPDK's own tables, and what drivers keep.
+    const SPARE_MB: u64 = 64;
+    let memory = Plan::new(config, |_| Caps::UNLIMITED).ok()?.memory;
+    let bytes = memory.mbuf_pool + memory.route_level1 + memory.route_level2;
+    u32::try_from((bytes >> 20) + SPARE_MB).ok()
 }
 
 /// What DPDK may print unless the configuration says otherwise: errors, but not those of the TAP driver,

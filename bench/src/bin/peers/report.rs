@@ -39,8 +39,12 @@ pub(crate) fn document(text: &str, plan: &Plan) -> Result<String> {
         writeln!(out, "- {name}: {value}")?;
     }
     let quoted = |word: String| if word.contains(' ') { format!("'{word}'") } else { word };
-    let command: Vec<String> = std::env::args().skip(1).map(quoted).collect();
-    writeln!(out, "- command: `cargo run --release -p bench --bin peers -- {}`", command.join(" "))?;
+    let mut command = "cargo run --release -p bench --bin peers".to_owned();
+    for (at, argument) in std::env::args().skip(1).map(quoted).enumerate() {
+        command += if at == 0 { " -- " } else { " " };
+        command += &argument;
+    }
+    writeln!(out, "- command: `{command}`")?;
     writeln!(
         out,
         "- core {} forwards; {} ms to warm up, {} ms measured\n",

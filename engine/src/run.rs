@@ -104,8 +104,8 @@ pub fn run<D: Device, S: Future<Output = ()>>(
     let Setup { config, ports, workers: io, storage, env, rss_key, seed, isa } = setup;
     let (cores, poll) = (config.workers.cores.clone(), config.workers.poll);
     let wake = Arc::<Wake>::default();
-    let mut control = Control::new(config.clone(), ports, storage, env.now(), seed)?;
-    let (workers, infos) = workers::<D>(&config, &control, io, &wake, &rss_key, seed, isa);
+    let mut control = Control::new(config, ports, storage, env.now(), seed)?;
+    let (workers, infos) = workers::<D>(control.config(), &control, io, &wake, &rss_key, seed, isa);
 
     let halt = Arc::<AtomicBool>::default();
     let threads = start(workers, &cores, poll, &env, &halt)?;

@@ -155,6 +155,11 @@ impl Control {
         Ok(())
     }
 
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// The interfaces.
     pub fn interfaces(&self) -> &Arc<Interfaces> {
         &self.interfaces

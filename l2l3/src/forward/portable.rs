@@ -6,7 +6,7 @@ use super::prefetch::prefetch;
 use super::{
     CHECKSUM, ETHERNET, HEADERS, HeaderFilter, PASS, SOURCE, TTL, Tables, is_dirty, is_plain_though_dirty,
 };
-use crate::adjacency::{Adjacency, REWRITE_LEN};
+use crate::adjacency::REWRITE_LEN;
 
 /// What the first stage found out for the second.
 #[derive(Clone, Copy, Default)]
@@ -100,5 +100,3 @@ fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
     word.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(word)
 }
-
-const _: () = assert!(size_of::<Adjacency>() == 64);

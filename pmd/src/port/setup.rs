@@ -12,7 +12,8 @@ use std::ptr;
 
 /// Drivers that may give frames of several segments without having been asked to scatter: they copy from
 /// another program's buffers, or hand on its frames as they are.
-const CHAINS_UNASKED: [&str; 5] = ["net_memif", "net_ring", "net_tap", "net_vhost", "net_virtio_user"];
+const CHAINS_UNASKED: [&str; 6] =
+    ["net_memif", "net_pcap", "net_ring", "net_tap", "net_vhost", "net_virtio_user"];
 
 impl Shared {
     /// Configures the stopped port and its queues.

@@ -18,10 +18,26 @@
 
 pub mod acceptability;
 pub mod closed;
+pub mod congestion;
+pub mod connection;
+pub mod demux;
+pub mod listen;
+pub mod options;
+pub mod pool;
+pub mod ports;
+pub mod receive;
+pub mod recovery;
 pub mod segment;
 pub mod seq;
+pub mod shard;
+pub mod time;
+pub mod time_wait;
+pub mod udp;
+pub mod wheel;
 
 pub use acceptability::{ReceiveWindow, Window};
 pub use closed::{Reset, reset_for};
+pub use options::{Options, SackBlocks, SeqRange, Timestamps};
 pub use segment::{Checksum, Segment, UnscaledWindow};
 pub use seq::SeqNumber;
+pub use time::{Micros, Tick};

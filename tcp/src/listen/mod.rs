@@ -1,0 +1,1 @@
+//! Listening: SYN queue, SYN cookies, initial sequence numbers.

@@ -35,6 +35,9 @@ pub mod time_wait;
 pub mod udp;
 pub mod wheel;
 
+#[cfg(test)]
+mod testing;
+
 pub use acceptability::{ReceiveWindow, Window};
 pub use closed::{Reset, reset_for};
 pub use options::{Options, SackBlocks, SeqRange, Timestamps};

@@ -107,6 +107,44 @@ pub trait Frame: Sized + Send {
     }
 }
 
+/// Bytes of a received or filled frame, given up to reading: a range of memory that several owners may
+/// refer to. No byte of it is changed any more.
+///
+/// A frame becomes payload; payload is read, sent (by reference, any number of times) and dropped.
+pub trait Payload: Sized + Send {
+    /// Bytes of the range.
+    fn len(&self) -> usize;
+
+    /// Whether the range is empty.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes from `offset` on, as many as lie together; none only at the range's end.
+    fn chunk(&self, offset: usize) -> &[u8];
+
+    /// Copies bytes from `offset` on into `out`; gives how many there were.
+    fn copy_out(&self, offset: usize, out: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < out.len() {
+            let chunk = self.chunk(offset + done);
+            let n = chunk.len().min(out.len() - done);
+            if n == 0 {
+                break;
+            }
+            out[done..done + n].copy_from_slice(&chunk[..n]);
+            done += n;
+        }
+        done
+    }
+
+    /// Forgets the first `n` bytes, or all if there are fewer.
+    fn advance(&mut self, n: usize);
+
+    /// Keeps the first `len` bytes. No effect if there are fewer.
+    fn truncate(&mut self, len: usize);
+}
+
 /// Where frames are made from. One per worker.
 pub trait FramePool: Send {
     /// The frames it makes.

@@ -64,7 +64,8 @@ impl Local {
             return judge_udp(&packet, checked);
         }
         let checksum = if checked { Checksum::KnownGood } else { Checksum::Verify };
-        match Segment::parse(packet.header.src(), packet.header.dst(), packet.payload, checksum) {
+        let mut payload = packet.payload;
+        match Segment::parse(packet.header.src(), packet.header.dst(), &mut payload, checksum) {
             Err(reason) => Verdict::Silence(reason),
             Ok(segment) => match reset_for(&segment) {
                 Some(reset) if self.resets.take(now) => Verdict::Reset(reset),

@@ -36,7 +36,7 @@ impl ReceiveWindow {
     //= RFC 9293 section 3.10.7.4, "First, check sequence number": the four cases of the table.
     /// Whether any of `segment` lies at the right place of the window. A segment that starts before the
     /// window and ends past it is refused, as the table has it.
-    pub fn accepts(&self, segment: &Segment<'_>) -> bool {
+    pub fn accepts(&self, segment: &Segment) -> bool {
         let ReceiveWindow { next, window } = *self;
         let within = |seq: SeqNumber| seq.is_within(next, window.0);
         match (segment.len(), window.0) {

@@ -22,7 +22,7 @@ pub struct Reset {
 }
 
 /// What answers a segment that nobody takes, if anything does.
-pub fn reset_for(segment: &Segment<'_>) -> Option<Reset> {
+pub fn reset_for(segment: &Segment) -> Option<Reset> {
     //= RFC 9293 section 3.10.7.1: a reset is discarded, never answered.
     if segment.rst() {
         return None;
@@ -155,7 +155,8 @@ mod tests {
             let packet = Ipv4View::parse(&out, out.len()).unwrap();
             prop_assert!(packet.checksum_ok());
             let (src, dst) = (packet.header.src(), packet.header.dst());
-            let back = Segment::parse(src, dst, packet.payload, Checksum::Verify).unwrap();
+            let mut rest = packet.payload;
+            let back = Segment::parse(src, dst, &mut rest, Checksum::Verify).unwrap();
             prop_assert_eq!((back.src, back.dst, back.seq, back.ack), (DST, SRC, reset.seq, reset.ack));
             prop_assert_eq!((back.len(), back.rst()), (0, true));
             prop_assert_eq!(reset_for(&back), None);

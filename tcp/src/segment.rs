@@ -4,9 +4,9 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use wire::checksum::pseudo_header;
 use wire::ipv4::protocol;
-use wire::{DropReason, TcpFlags, TcpView};
+use wire::{DropReason, Payload, TcpFlags, TcpHeader, TcpView};
 
-use crate::SeqNumber;
+use crate::{Options, SeqNumber};
 
 /// The window field of a segment, as sent: what it says in bytes depends on the connection's scale
 /// (RFC 7323 section 2).
@@ -22,9 +22,9 @@ pub enum Checksum {
     KnownGood,
 }
 
-/// A segment whose header was checked once: its getters cannot fail.
+/// What the header of a received segment says. It was checked once: the getters cannot fail.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Segment<'a> {
+pub struct Segment {
     /// Who sent it.
     pub src: SocketAddrV4,
     /// To whom.
@@ -37,43 +37,65 @@ pub struct Segment<'a> {
     pub flags: TcpFlags,
     /// SEG.WND, before scaling.
     pub window: UnscaledWindow,
-    /// The bytes of the options, for [`wire::tcp::TcpOptions`].
-    pub options: &'a [u8],
-    /// Its data.
-    pub payload: &'a [u8],
+    /// What its options say.
+    pub options: Options,
+    /// Bytes of its data.
+    pub payload_len: u32,
 }
 
-impl<'a> Segment<'a> {
+impl Segment {
     /// Reads the segment that is `bytes`: the whole payload of an IPv4 packet from `src` to `dst`,
-    /// padding cut off.
+    /// padding cut off. `bytes` is its data afterwards.
     ///
     /// # Errors
     /// [`DropReason::TcpMalformed`] if the header is cut short or its checksum is wrong.
-    pub fn parse(
+    #[inline]
+    pub fn parse<B: Payload>(
         src: Ipv4Addr,
         dst: Ipv4Addr,
-        bytes: &'a [u8],
+        bytes: &mut B,
         checksum: Checksum,
     ) -> Result<Self, DropReason> {
-        let view = TcpView::parse(bytes).ok_or(DropReason::TcpMalformed)?;
         let len = u16::try_from(bytes.len()).map_err(|_| DropReason::TcpMalformed)?;
         //= RFC 9293 section 3.1: the receiver must check the checksum (MUST-3).
-        let verified = || pseudo_header(src, dst, protocol::TCP, len).add_bytes(bytes).finish() == 0;
+        let verified =
+            || pseudo_header(src, dst, protocol::TCP, len).add_payload(bytes, 0, bytes.len()).finish() == 0;
         if checksum == Checksum::Verify && !verified() {
             return Err(DropReason::TcpMalformed);
         }
-        let TcpView { header, options, payload } = view;
-        let ack = header.flags.contains(TcpFlags::ACK).then(|| SeqNumber::new(header.ack.get()));
-        Ok(Segment {
+        let (segment, header_len) = match Self::read(src, dst, bytes.chunk(0), len) {
+            Some(read) => read,
+            None => Self::read_split(src, dst, bytes, len).ok_or(DropReason::TcpMalformed)?,
+        };
+        bytes.advance(header_len);
+        Ok(segment)
+    }
+
+    /// Reads the header at the front of `bytes`; `len` is that of the whole segment. Gives the length of
+    /// the header too; `None` if it is not all there, or malformed.
+    #[inline]
+    fn read(src: Ipv4Addr, dst: Ipv4Addr, bytes: &[u8], len: u16) -> Option<(Self, usize)> {
+        let TcpView { header, options, .. } = TcpView::parse(bytes)?;
+        let header_len = header.header_len();
+        let segment = Segment {
             src: SocketAddrV4::new(src, header.src_port.get()),
             dst: SocketAddrV4::new(dst, header.dst_port.get()),
             seq: SeqNumber::new(header.seq.get()),
-            ack,
+            ack: header.flags.contains(TcpFlags::ACK).then(|| SeqNumber::new(header.ack.get())),
             flags: header.flags,
             window: UnscaledWindow(header.window.get()),
-            options,
-            payload,
-        })
+            options: Options::parse(options),
+            payload_len: u32::from(len).checked_sub(header_len as u32)?,
+        };
+        Some((segment, header_len))
+    }
+
+    /// The header may lie in several pieces of a reassembled packet.
+    #[cold]
+    fn read_split<B: Payload>(src: Ipv4Addr, dst: Ipv4Addr, bytes: &B, len: u16) -> Option<(Self, usize)> {
+        let mut header = [0; TcpHeader::MAX_LEN];
+        let there = bytes.copy_out(0, &mut header);
+        Self::read(src, dst, &header[..there], len)
     }
 
     /// Whether the SYN bit is on.
@@ -95,14 +117,13 @@ impl<'a> Segment<'a> {
     /// SEG.LEN: how many sequence numbers it takes up.
     #[expect(clippy::len_without_is_empty, reason = "the RFC's term; a segment that takes none is common")]
     pub const fn len(&self) -> u32 {
-        // At most 65,535 bytes of data, as `parse` sees to.
-        self.payload.len() as u32 + self.syn() as u32 + self.fin() as u32
+        self.payload_len + self.syn() as u32 + self.fin() as u32
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use wire::{IntoBytes, TcpHeader, U16, U32};
+    use wire::{IntoBytes, U16, U32};
 
     use super::*;
 
@@ -110,7 +131,7 @@ pub(crate) mod tests {
     pub(crate) const DST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 2), 80);
 
     /// A segment of the fields that matter to most tests.
-    pub(crate) fn segment(seq: u32, ack: u32, flags: TcpFlags, payload: &[u8]) -> Segment<'_> {
+    pub(crate) fn segment(seq: u32, ack: u32, flags: TcpFlags, payload: &[u8]) -> Segment {
         Segment {
             src: SRC,
             dst: DST,
@@ -118,8 +139,8 @@ pub(crate) mod tests {
             ack: flags.contains(TcpFlags::ACK).then(|| SeqNumber::new(ack)),
             flags,
             window: UnscaledWindow(1000),
-            options: &[],
-            payload,
+            options: Options::default(),
+            payload_len: payload.len() as u32,
         }
     }
 
@@ -142,15 +163,46 @@ pub(crate) mod tests {
         bytes
     }
 
-    fn parse(bytes: &[u8], checksum: Checksum) -> Result<Segment<'_>, DropReason> {
-        Segment::parse(*SRC.ip(), *DST.ip(), bytes, checksum)
+    fn parse(mut bytes: &[u8], checksum: Checksum) -> Result<Segment, DropReason> {
+        Segment::parse(*SRC.ip(), *DST.ip(), &mut bytes, checksum)
+    }
+
+    /// Payload of which never more than three bytes lie together.
+    struct Pieces(Vec<u8>);
+
+    impl Payload for Pieces {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn chunk(&self, offset: usize) -> &[u8] {
+            let rest = self.0.get(offset..).unwrap_or_default();
+            &rest[..rest.len().min(3 - offset % 3)]
+        }
+
+        fn advance(&mut self, n: usize) {
+            self.0.drain(..n);
+        }
+
+        fn truncate(&mut self, len: usize) {
+            self.0.truncate(len);
+        }
+    }
+
+    #[test]
+    fn pieces_are_read_as_the_whole() {
+        let bytes = bytes(TcpFlags::ACK, &[2, 4, 5, 180], b"hello");
+        let mut pieces = Pieces(bytes.clone());
+        let read = Segment::parse(*SRC.ip(), *DST.ip(), &mut pieces, Checksum::Verify);
+        assert_eq!((read, &pieces.0[..]), (parse(&bytes, Checksum::Verify), &b"hello"[..]));
+        assert_eq!(read.unwrap().options.mss, Some(1460));
     }
 
     #[test]
     fn reads_every_field() {
         let flags = TcpFlags::ACK | TcpFlags::PSH;
         let bytes = bytes(flags, &[1, 1, 1, 0], b"hello");
-        let want = Segment { options: &[1, 1, 1, 0], ..segment(0x0102_0304, 0x0506_0708, flags, b"hello") };
+        let want = segment(0x0102_0304, 0x0506_0708, flags, b"hello");
         assert_eq!(parse(&bytes, Checksum::Verify), Ok(want));
     }
 

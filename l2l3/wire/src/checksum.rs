@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use zerocopy::network_endian::U16;
 use zerocopy::transmute_ref;
 
-use crate::frame::Frame;
+use crate::frame::{Frame, Payload};
 use crate::ipv4::Ipv4Header;
 
 /// A sum being taken over pieces of a message, such as a pseudo header and the segments of a chain.
@@ -51,6 +51,23 @@ impl Sum {
             let copied = frame.copy_out(at, &mut chunk[..wanted]).max(1);
             self = self.add_bytes(&chunk[..copied]);
             at += copied;
+        }
+        self
+    }
+
+    /// Adds `len` bytes of a payload from `offset` on, or those up to its end.
+    #[inline]
+    #[must_use]
+    pub fn add_payload<B: Payload>(mut self, payload: &B, offset: usize, len: usize) -> Self {
+        let (mut at, end) = (offset, offset.saturating_add(len));
+        while at < end {
+            let chunk = payload.chunk(at);
+            if chunk.is_empty() {
+                break;
+            }
+            let n = chunk.len().min(end - at);
+            self = self.add_bytes(&chunk[..n]);
+            at += n;
         }
         self
     }

@@ -145,6 +145,24 @@ pub trait Payload: Sized + Send {
     fn truncate(&mut self, len: usize);
 }
 
+impl Payload for &[u8] {
+    fn len(&self) -> usize {
+        <[u8]>::len(self)
+    }
+
+    fn chunk(&self, offset: usize) -> &[u8] {
+        self.get(offset..).unwrap_or_default()
+    }
+
+    fn advance(&mut self, n: usize) {
+        *self = self.get(n..).unwrap_or_default();
+    }
+
+    fn truncate(&mut self, len: usize) {
+        *self = &self[..len.min(<[u8]>::len(self))];
+    }
+}
+
 /// Where frames are made from. One per worker.
 pub trait FramePool: Send {
     /// The frames it makes.

@@ -20,6 +20,30 @@ void sl_free(struct rte_mbuf *frame)
 	rte_pktmbuf_free(frame);
 }
 
+#ifndef RTE_MBUF_REFCNT_ATOMIC
+#error "DPDK was built with mbuf_refcnt_atomic=false: threads cannot share buffers"
+#endif
+
+/* Counts are 16 bits wide. Half of that leaves room for threads that count up at once. */
+#define MOST_REFERENCES (UINT16_MAX / 2)
+
+int sl_attach(struct rte_mbuf *reference, struct rte_mbuf *segment, uint16_t offset, uint16_t len)
+{
+	uint16_t references = RTE_MBUF_HAS_EXTBUF(segment)
+		? rte_mbuf_ext_refcnt_read(segment->shinfo)
+		: rte_mbuf_refcnt_read(rte_mbuf_from_indirect(segment));
+
+	if (references >= MOST_REFERENCES)
+		return -1;
+	rte_pktmbuf_attach(reference, segment);
+	/* What the device said of the segment, or is to do with it, is a frame's and not its payload's. */
+	reference->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+	reference->data_off += offset;
+	reference->data_len = len;
+	reference->pkt_len = len;
+	return 0;
+}
+
 int sl_errno(void)
 {
 	return rte_errno;

@@ -22,6 +22,10 @@ uint16_t sl_tx_burst(uint16_t port, uint16_t queue, struct rte_mbuf **frames, ui
 int sl_alloc_bulk(struct rte_mempool *pool, struct rte_mbuf **frames, unsigned int count);
 void sl_free(struct rte_mbuf *frame);
 
+/* Per reference to payload. Makes `reference`, fresh from its pool, refer to `len` bytes from `offset` on
+ * of those that `segment` has; -1 if as many as can be counted do so already. */
+int sl_attach(struct rte_mbuf *reference, struct rte_mbuf *segment, uint16_t offset, uint16_t len);
+
 /* Thread-local variables. */
 int sl_errno(void);
 unsigned int sl_lcore_id(void);

@@ -1,11 +1,14 @@
-//! Safe DPDK: the environment ([`Eal`]), packet buffers ([`Mempool`], [`Mbuf`]), devices ([`Port`]) and
-//! their queues ([`RxQueue`], [`TxQueue`]), which implement the traits of `wire`.
+//! Safe DPDK: the environment ([`Eal`]), packet buffers ([`Mempool`], [`Mbuf`], [`MbufPayload`]), devices
+//! ([`Port`]) and their queues ([`RxQueue`], [`TxQueue`]), which implement the traits of `wire`.
 //!
 //! Nearly all of the project's `unsafe` lives here. The rules that make it sound:
 //! - Handles keep what they stand on: queues their port, ports their pools, all of them the environment.
 //! - A queue is given out once, is polled through `&mut`, and must be dropped before its port is stopped.
-//! - An [`Mbuf`] is the only owner of its chain. DPDK's memory is unmapped only when every buffer is home.
-//! - DPDK is called per burst; an mbuf's fields are read here, at offsets that the C compiler gave.
+//! - An [`Mbuf`] is the only owner of its chain, and of the memory of its first segment. Memory that others
+//!   refer to belongs to an [`MbufPayload`], or did: nobody writes to it until it is back in its pool.
+//! - DPDK's memory is unmapped only when every buffer is home.
+//! - DPDK is called per burst, and per reference to payload; an mbuf's fields are read here, at offsets that
+//!   the C compiler gave.
 #![allow(unsafe_code, reason = "this crate makes DPDK's C interface safe")]
 
 mod args;
@@ -15,6 +18,7 @@ mod error;
 mod hugetable;
 mod mbuf;
 mod mempool;
+mod payload;
 mod port;
 mod queue;
 mod segment;
@@ -27,6 +31,7 @@ pub use error::{Errno, Error};
 pub use hugetable::HugeTable;
 pub use mbuf::{Mbuf, TxChecksum};
 pub use mempool::{HEADROOM, MAX_CACHE, Mempool, PoolHandle};
+pub use payload::MbufPayload;
 pub use port::{Capabilities, Granted, Link, Port, PortConfig, PortInfo, PortStats, Rss};
 pub use queue::{RxQueue, TxQueue};
 pub use thread::WorkerThread;

@@ -1,15 +1,19 @@
 //! An owned frame in DPDK's memory.
 
+use crate::payload::MbufPayload;
 use crate::segment::Segment;
 use dpdk_sys as sys;
 use std::fmt;
 use std::mem;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wire::{Frame, NoRoom, RxFlags};
 
 /// A frame: a chain of DPDK mbufs, of which this is the owner. It is one pointer, so that a slice of
 /// these is what DPDK's burst functions take; it moves and is never shared; dropping it gives every
 /// segment back to its pool, from any thread.
+///
+/// Segments behind the first may be indirect mbufs, which refer to payload.
 #[repr(transparent)]
 pub struct Mbuf(Segment);
 
@@ -36,7 +40,10 @@ pub(crate) fn may_be_chained() -> bool {
 /// From now on frames may have several segments. Whoever makes the first, or lets a device do so, says it
 /// before.
 pub(crate) fn expect_chains() {
-    CHAINED.store(true, Ordering::Relaxed);
+    // Written once: the workers read it at every burst.
+    if !may_be_chained() {
+        CHAINED.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Says how a segment's bytes lie: not what the device said, and not to be forgotten.
@@ -83,13 +90,49 @@ impl Mbuf {
             return false;
         }
         let Some(rest) = self.0.next() else { return true };
+        let mut rest = Mbuf(rest);
+        rest.0.set_nb_segs(self.0.nb_segs() - 1);
+        rest.0.set_pkt_len((len - first) as u32);
         self.0.set_next(None);
         self.0.set_nb_segs(1);
         self.0.set_data_len(len as u16);
-        let mut rest = Mbuf(rest);
-        rest.0.set_pkt_len((len - first) as u32);
         rest.copy_out(0, &mut self.data_mut()[first..]);
         true
+    }
+
+    /// The segments of the chain.
+    pub(crate) fn walk(&self) -> impl Iterator<Item = Segment> {
+        let (mut next, mut left) = (Some(self.0), self.0.nb_segs());
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            let segment = next?;
+            // The last segment's pointer lies in a cache line that need not be read.
+            next = if left > 0 { segment.next() } else { None };
+            Some(segment)
+        })
+    }
+
+    /// Frees the first segment of several.
+    pub(crate) fn drop_head(&mut self) {
+        let Some(mut rest) = self.0.next() else { return };
+        rest.set_nb_segs(self.0.nb_segs() - 1);
+        rest.set_pkt_len(self.0.pkt_len() - u32::from(self.0.data_len()));
+        self.0.set_next(None);
+        self.0.set_nb_segs(1);
+        drop(mem::replace(self, Mbuf(rest)));
+    }
+
+    /// Makes this fresh frame a reference to `range` of the bytes of `segment`.
+    ///
+    /// A call into C, an eighth of what making and freeing a frame with a reference costs. DPDK's own function
+    /// knows where each release keeps a buffer's IO address, and how it counts external memory.
+    pub(crate) fn refer_to(&mut self, segment: Segment, range: Range<usize>) -> Result<(), NoRoom> {
+        // SAFETY: both are alive; this one is ours alone and has its own memory. Bytes of a segment are
+        // numbered in 16 bits.
+        let ret = unsafe {
+            sys::sl_attach(self.0.as_ptr(), segment.as_ptr(), range.start as u16, range.len() as u16)
+        };
+        if ret == 0 { Ok(()) } else { Err(NoRoom) }
     }
 
     /// The last segment of the chain.
@@ -128,6 +171,8 @@ impl Drop for Mbuf {
 }
 
 impl Frame for Mbuf {
+    type Payload = MbufPayload;
+
     #[inline(always)]
     fn data(&self) -> &[u8] {
         // SAFETY: the segment's bytes are this frame's, borrowed for as long as it is.
@@ -154,16 +199,17 @@ impl Frame for Mbuf {
     fn copy_out(&self, offset: usize, out: &mut [u8]) -> usize {
         let mut skip = offset;
         let mut copied = 0;
-        let mut segment = Some(self.0);
-        while let Some(current) = segment.filter(|_| copied < out.len()) {
+        for segment in self.walk() {
             // SAFETY: a segment of this frame's chain, which is borrowed.
-            let bytes = unsafe { current.bytes() };
+            let bytes = unsafe { segment.bytes() };
             let from = bytes.get(skip..).unwrap_or_default();
             let n = from.len().min(out.len() - copied);
             out[copied..copied + n].copy_from_slice(&from[..n]);
             copied += n;
+            if copied == out.len() {
+                break;
+            }
             skip = skip.saturating_sub(bytes.len());
-            segment = current.next();
         }
         copied
     }
@@ -194,12 +240,15 @@ impl Frame for Mbuf {
     fn append(&mut self, n: usize) -> Result<&mut [u8], NoRoom> {
         let mut last = self.last();
         let data_len = usize::from(last.data_len());
-        if n > last.tailroom() {
+        // The memory behind a reference is others' as well.
+        let is_reference = self.0.nb_segs() > 1 && last.ol_flags() & LAYOUT_FLAGS != 0;
+        if is_reference || n > last.tailroom() {
             return Err(NoRoom);
         }
         last.set_data_len((data_len + n) as u16);
         self.0.set_pkt_len(self.0.pkt_len() + n as u32);
-        // SAFETY: a segment of this frame's chain, which is borrowed for as long as the bytes are.
+        // SAFETY: a segment of this frame's chain, which is borrowed for as long as the bytes are; it is
+        // no reference.
         let bytes = unsafe { last.bytes_mut() };
         Ok(&mut bytes[data_len..])
     }
@@ -257,6 +306,10 @@ impl Frame for Mbuf {
     #[inline(always)]
     fn clear_flags(&mut self) {
         self.0.set_ol_flags(self.0.ol_flags() & LAYOUT_FLAGS);
+    }
+
+    fn into_payload(self, offset: usize, len: usize) -> MbufPayload {
+        MbufPayload::new(self, offset, len)
     }
 
     #[inline]

@@ -3,10 +3,11 @@
 use crate::eal::{Eal, c_string, socket_id};
 use crate::error::{Errno, Error};
 use crate::mbuf::Mbuf;
+use crate::payload::MbufPayload;
 use dpdk_sys as sys;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use wire::FramePool;
+use wire::{FramePool, NoRoom};
 
 /// How many buffers a worker's handle takes from the pool at once.
 const STASH: usize = 32;
@@ -167,6 +168,17 @@ impl FramePool for PoolHandle {
             Some(frame) => Some(frame),
             None => self.refill(),
         }
+    }
+
+    #[inline]
+    fn attach(
+        &mut self,
+        frame: &mut Mbuf,
+        payload: &MbufPayload,
+        offset: usize,
+        len: usize,
+    ) -> Result<(), NoRoom> {
+        payload.attach_to(frame, self, offset, len)
     }
 
     fn available(&self) -> (usize, usize) {

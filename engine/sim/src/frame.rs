@@ -5,9 +5,12 @@
 //! are filled with [`POISON`]: code that takes them for zeros, or for what was there before, shows.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use wire::{Frame, FramePool, NoRoom, RxFlags};
+
+use crate::payload::SimPayload;
+use crate::segment::{Segment, Store};
 
 /// Bytes in front of the data of a frame fresh from the pool; as in DPDK.
 pub const HEADROOM: usize = 128;
@@ -23,60 +26,12 @@ pub struct SimFrame(Option<Box<Segment>>);
 
 const _: () = assert!(size_of::<SimFrame>() == 8);
 
-struct Segment {
-    buffer: Box<[u8]>,
-    start: usize,
-    end: usize,
-    next: Option<Box<Segment>>,
-    /// Where to go back to; `None` while it is there, lest pool and segment keep each other alive.
-    home: Option<Arc<Shared>>,
-    flags: RxFlags,
-    vlan_tci: u16,
-    rss_hash: u32,
-}
-
-/// Boxed, because a frame is a pointer to a segment: it moves in and out of the list as it is.
-type Segments = Vec<Box<Segment>>;
-
-struct Shared {
-    free: Mutex<Segments>,
-    segments: usize,
-}
-
-impl Shared {
-    fn free(&self) -> MutexGuard<'_, Segments> {
-        // A panic elsewhere (a failed test) cannot leave the list half changed.
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Segment {
-    fn data(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
-    }
-
-    fn len(&self) -> usize {
-        self.end - self.start
-    }
-
-    /// Frees a chain, without recursion.
-    fn release(chain: Option<Box<Segment>>) {
-        let mut rest = chain;
-        while let Some(mut segment) = rest {
-            rest = segment.next.take();
-            if let Some(home) = segment.home.take() {
-                home.free().push(segment);
-            }
-        }
-    }
-}
-
 impl SimFrame {
     fn head(&self) -> &Segment {
         self.0.as_deref().expect("only a consumed frame has no segment")
     }
 
-    fn head_mut(&mut self) -> &mut Segment {
+    pub(crate) fn head_mut(&mut self) -> &mut Segment {
         self.0.as_deref_mut().expect("only a consumed frame has no segment")
     }
 
@@ -88,8 +43,14 @@ impl SimFrame {
         segment
     }
 
-    fn walk(&self) -> impl Iterator<Item = &Segment> {
+    pub(crate) fn walk(&self) -> impl Iterator<Item = &Segment> {
         std::iter::successors(self.0.as_deref(), |segment| segment.next.as_deref())
+    }
+
+    /// Frees the first segment of several.
+    pub(crate) fn drop_head(&mut self) {
+        let rest = self.head_mut().next.take();
+        Segment::release(std::mem::replace(&mut self.0, rest));
     }
 
     /// The bytes of each segment, first to last.
@@ -103,15 +64,12 @@ impl SimFrame {
     }
 
     /// A copy from the same pool: the same bytes in the same segments at the same place, the same
-    /// word of the device. `None` if the pool has too few.
+    /// word of the device. References are to the same payload. `None` if the pool has too few.
     pub fn duplicate(&self) -> Option<SimFrame> {
         let mut copy: Option<SimFrame> = None;
         for segment in self.walk() {
             let mut twin = SimPool(Arc::clone(segment.home.as_ref()?)).take()?;
-            let to = twin.head_mut();
-            (to.start, to.end) = (segment.start, segment.end);
-            (to.flags, to.vlan_tci, to.rss_hash) = (segment.flags, segment.vlan_tci, segment.rss_hash);
-            to.buffer[to.start..to.end].copy_from_slice(segment.data());
+            twin.head_mut().copy_from(segment);
             match &mut copy {
                 Some(copy) => copy.chain(twin).ok()?,
                 None => copy = Some(twin),
@@ -120,14 +78,14 @@ impl SimFrame {
         copy
     }
 
-    /// Inverts one bit, counted from the highest of the first byte. No effect past the frame's end.
+    /// Inverts one bit, counted from the highest of the first byte. No effect past the frame's end, nor
+    /// on payload that the frame refers to: the frame has a copy then.
     pub fn flip_bit(&mut self, bit: usize) {
         let mut byte = bit / 8;
         let mut next = self.0.as_deref_mut();
         while let Some(segment) = next {
             if byte < segment.len() {
-                segment.buffer[segment.start + byte] ^= 0x80 >> (bit % 8);
-                return;
+                return segment.invert(byte, 0x80 >> (bit % 8));
             }
             byte -= segment.len();
             next = segment.next.as_deref_mut();
@@ -141,7 +99,7 @@ impl SimFrame {
 
     /// Bytes that [`Frame::append`] can still give.
     pub fn tailroom(&self) -> usize {
-        self.walk().last().map_or(0, |segment| segment.buffer.len() - segment.end)
+        self.walk().last().map_or(0, Segment::tailroom)
     }
 
     /// Sets all that the device says of the frame, but for the VLAN tag and the hash themselves.
@@ -165,13 +123,14 @@ impl SimFrame {
 }
 
 impl Frame for SimFrame {
+    type Payload = SimPayload;
+
     fn data(&self) -> &[u8] {
         self.head().data()
     }
 
     fn data_mut(&mut self) -> &mut [u8] {
-        let head = self.head_mut();
-        &mut head.buffer[head.start..head.end]
+        self.head_mut().data_mut()
     }
 
     fn len(&self) -> usize {
@@ -197,7 +156,7 @@ impl Frame for SimFrame {
     fn prepend(&mut self, n: usize) -> Result<&mut [u8], NoRoom> {
         let head = self.head_mut();
         head.start = head.start.checked_sub(n).ok_or(NoRoom)?;
-        let gained = &mut head.buffer[head.start..head.start + n];
+        let gained = &mut head.data_mut()[..n];
         gained.fill(POISON);
         Ok(gained)
     }
@@ -210,9 +169,12 @@ impl Frame for SimFrame {
 
     fn append(&mut self, n: usize) -> Result<&mut [u8], NoRoom> {
         let last = self.last_mut();
-        let end = last.end.checked_add(n).filter(|end| *end <= last.buffer.len()).ok_or(NoRoom)?;
-        let gained = &mut last.buffer[last.end..end];
-        last.end = end;
+        if last.is_reference() || n > last.tailroom() {
+            return Err(NoRoom);
+        }
+        let len = last.len();
+        last.end += n;
+        let gained = &mut last.data_mut()[len..];
         gained.fill(POISON);
         Ok(gained)
     }
@@ -257,6 +219,10 @@ impl Frame for SimFrame {
     fn clear_flags(&mut self) {
         self.head_mut().flags = RxFlags::default();
     }
+
+    fn into_payload(self, offset: usize, len: usize) -> SimPayload {
+        SimPayload::new(self, offset, len)
+    }
 }
 
 impl Drop for SimFrame {
@@ -274,28 +240,16 @@ impl fmt::Debug for SimFrame {
 
 /// A bounded pool of frames. Its clones share the same frames, and may live on other threads.
 ///
-/// Every segment of a chain counts. When all frames are dropped, [`FramePool::available`] is back
+/// Every segment of a chain counts, and so does one whose frame is gone but whose memory others refer
+/// to. When all frames and payload are dropped, [`FramePool::available`] is back
 /// at its maximum: a test that ends with less leaked one.
 #[derive(Clone)]
-pub struct SimPool(Arc<Shared>);
+pub struct SimPool(Arc<Store>);
 
 impl SimPool {
     /// A pool of `frames` segments that hold `data_room` bytes each, after [`HEADROOM`] more.
     pub fn new(frames: usize, data_room: usize) -> Self {
-        let segment = || {
-            Box::new(Segment {
-                buffer: vec![POISON; HEADROOM + data_room].into_boxed_slice(),
-                start: HEADROOM,
-                end: HEADROOM,
-                next: None,
-                home: None,
-                flags: RxFlags::default(),
-                vlan_tci: 0,
-                rss_hash: 0,
-            })
-        };
-        let free = (0..frames).map(|_| segment()).collect();
-        SimPool(Arc::new(Shared { free: Mutex::new(free), segments: frames }))
+        SimPool(Arc::new(Store::new(frames, data_room)))
     }
 
     /// A frame of these bytes, in as many segments as they need; `None` if the pool has not as many.
@@ -330,16 +284,12 @@ impl SimPool {
 
     /// Whether every frame is back.
     pub fn is_full(&self) -> bool {
-        self.0.free().len() == self.0.segments
+        let (free, all) = self.0.available();
+        free == all
     }
 
-    fn take(&self) -> Option<SimFrame> {
-        let mut segment = self.0.free().pop()?;
-        segment.start = HEADROOM;
-        segment.end = HEADROOM;
-        segment.flags = RxFlags::default();
-        segment.home = Some(Arc::clone(&self.0));
-        Some(SimFrame(Some(segment)))
+    pub(crate) fn take(&self) -> Option<SimFrame> {
+        self.0.take().map(|segment| SimFrame(Some(segment)))
     }
 }
 
@@ -350,8 +300,18 @@ impl FramePool for SimPool {
         self.take()
     }
 
+    fn attach(
+        &mut self,
+        frame: &mut SimFrame,
+        payload: &SimPayload,
+        offset: usize,
+        len: usize,
+    ) -> Result<(), NoRoom> {
+        payload.attach_to(frame, self, offset, len)
+    }
+
     fn available(&self) -> (usize, usize) {
-        (self.0.free().len(), self.0.segments)
+        self.0.available()
     }
 }
 

@@ -8,15 +8,18 @@ pub mod frame;
 pub mod host;
 pub mod link;
 pub mod mutate;
+pub mod payload;
 pub mod pcap;
 pub mod queue;
 pub mod rng;
+mod segment;
 
 pub use clock::{Clock, EventQueue};
 pub use frame::{SimFrame, SimPool};
 pub use host::Host;
 pub use link::{Link, LinkConfig, LinkStats};
 pub use mutate::mutate;
+pub use payload::SimPayload;
 pub use pcap::PcapWriter;
 pub use queue::{Loopback, SimRx, SimTx, Sink, Source, pipe};
 pub use rng::Rng;

@@ -55,19 +55,19 @@ impl Sum {
         self
     }
 
-    /// Adds `len` bytes of a payload from `offset` on, or those up to its end.
-    #[inline]
+    /// Adds `len` bytes of `payload` from `offset` on, or those up to its end.
     #[must_use]
-    pub fn add_payload<B: Payload>(mut self, payload: &B, offset: usize, len: usize) -> Self {
-        let (mut at, end) = (offset, offset.saturating_add(len));
-        while at < end {
+    pub fn add_payload<P: Payload>(mut self, payload: &P, offset: usize, len: usize) -> Self {
+        let (mut at, mut left) = (offset, len);
+        while left > 0 {
             let chunk = payload.chunk(at);
+            let chunk = &chunk[..chunk.len().min(left)];
             if chunk.is_empty() {
                 break;
             }
-            let n = chunk.len().min(end - at);
-            self = self.add_bytes(&chunk[..n]);
-            at += n;
+            self = self.add_bytes(chunk);
+            at += chunk.len();
+            left -= chunk.len();
         }
         self
     }
@@ -189,6 +189,31 @@ mod tests {
         !(sum as u16)
     }
 
+    /// Payload of which no more than `piece` bytes lie together.
+    struct Pieces<'a> {
+        bytes: &'a [u8],
+        piece: usize,
+    }
+
+    impl Payload for Pieces<'_> {
+        fn len(&self) -> usize {
+            self.bytes.len()
+        }
+
+        fn chunk(&self, offset: usize) -> &[u8] {
+            let rest = self.bytes.get(offset..).unwrap_or_default();
+            &rest[..rest.len().min(self.piece)]
+        }
+
+        fn advance(&mut self, n: usize) {
+            self.bytes = &self.bytes[n.min(self.bytes.len())..];
+        }
+
+        fn truncate(&mut self, len: usize) {
+            self.bytes = &self.bytes[..len.min(self.bytes.len())];
+        }
+    }
+
     fn header() -> impl Strategy<Value = Ipv4Header> {
         any::<[u8; 20]>().prop_map(|mut bytes| {
             bytes[0] = 0x45;
@@ -240,6 +265,17 @@ mod tests {
             cuts.sort_unstable();
             let sum = cuts.windows(2).fold(Sum::new(), |sum, w| sum.add_bytes(&bytes[w[0]..w[1]]));
             prop_assert_eq!(sum.finish(), naive(&bytes));
+        }
+
+        #[test]
+        fn payload_sums_as_its_bytes(
+            bytes in proptest::collection::vec(any::<u8>(), 0..100), piece in 1..40_usize,
+            offset in 0..120_usize, len in 0..120_usize,
+        ) {
+            let from = offset.min(bytes.len());
+            let range = from..(offset + len).min(bytes.len()).max(from);
+            let sum = Sum::new().add_payload(&Pieces { bytes: &bytes, piece }, offset, len);
+            prop_assert_eq!(sum.finish(), naive(&bytes[range]));
         }
 
         #[test]

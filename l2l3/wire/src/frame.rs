@@ -1,7 +1,8 @@
 //! How frames reach the pipeline: the traits that a device's driver, or a simulation, implements.
 //!
 //! A frame is owned: it moves from the receive queue through the pipeline to a transmit queue, an
-//! owner, or a counted drop. It is never shared.
+//! owner, or a counted drop. It is never shared. What several may hold is [`Payload`]: bytes that a frame
+//! was given up for, and that other frames refer to behind a first segment of their own.
 
 /// What the device said of a received frame.
 ///
@@ -50,7 +51,13 @@ impl std::fmt::Display for NoRoom {
 impl std::error::Error for NoRoom {}
 
 /// An owned frame: a chain of one or more segments, the first of which holds the headers.
+///
+/// The first segment's memory is the frame's alone. Those behind it may be references to payload
+/// ([`FramePool::attach`]), whose bytes are read only.
 pub trait Frame: Sized + Send {
+    /// What a frame becomes when it is given up to readers.
+    type Payload: Payload;
+
     /// The bytes of the first segment.
     fn data(&self) -> &[u8];
 
@@ -81,6 +88,9 @@ pub trait Frame: Sized + Send {
     fn trim_front(&mut self, n: usize);
 
     /// Grows the last segment by `n` bytes at its end and gives them. Their content is unspecified.
+    ///
+    /// # Errors
+    /// [`NoRoom`], also if the last segment is a reference to payload.
     fn append(&mut self, n: usize) -> Result<&mut [u8], NoRoom>;
 
     /// Cuts the chain down to `len` bytes; segments past it are freed. No effect if it is shorter.
@@ -101,6 +111,10 @@ pub trait Frame: Sized + Send {
     /// Forgets what the device said, before the frame is sent as one of our own.
     fn clear_flags(&mut self);
 
+    /// Gives the frame up: `len` bytes from `offset` of the chain on, or those up to its end, become
+    /// payload. The others are lost.
+    fn into_payload(self, offset: usize, len: usize) -> Self::Payload;
+
     /// Frees many frames at once.
     fn free_bulk(frames: &mut Vec<Self>) {
         frames.clear();
@@ -110,7 +124,8 @@ pub trait Frame: Sized + Send {
 /// Bytes of a received or filled frame, given up to reading: a range of memory that several owners may
 /// refer to. No byte of it is changed any more.
 ///
-/// A frame becomes payload; payload is read, sent (by reference, any number of times) and dropped.
+/// A frame becomes payload ([`Frame::into_payload`]); payload is read, sent by reference any number of
+/// times ([`FramePool::attach`]) and dropped.
 pub trait Payload: Sized + Send {
     /// Bytes of the range.
     fn len(&self) -> usize;
@@ -170,6 +185,21 @@ pub trait FramePool: Send {
 
     /// An empty frame with headroom for the headers, or `None` when the pool is empty.
     fn alloc(&mut self) -> Option<Self::Frame>;
+
+    /// Appends a reference to `len` bytes of `payload` from `offset` on, or to those up to its end. No
+    /// byte is copied; a frame of this pool is used up for each segment that they lie in. The memory
+    /// stays until the payload and every frame that refers to it are gone.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if the pool has too few frames, the chain would be too long, or too many refer to the
+    /// memory already. The frame is then as it was.
+    fn attach(
+        &mut self,
+        frame: &mut Self::Frame,
+        payload: &<Self::Frame as Frame>::Payload,
+        offset: usize,
+        len: usize,
+    ) -> Result<(), NoRoom>;
 
     /// Frames that can be had now, and in all.
     fn available(&self) -> (usize, usize);

@@ -36,7 +36,8 @@ pub struct PortConfig {
     pub multi_segs: bool,
     /// Whether the device may free sent frames the fast way. Granted only where it is sound: frames of
     /// one segment (not with [`PortConfig::multi_segs`]) out of the only pool there is, and from then on
-    /// no other pool can be made.
+    /// no other pool can be made. References to payload never reach such a device: they lie behind a first
+    /// segment, into which they are copied, and a first segment is never referred to.
     pub fast_free: bool,
 }
 

@@ -163,8 +163,30 @@ pub enum Isa {
     /// The widest that the machine has.
     #[default]
     Auto,
-    /// Those that every machine has; for comparison, or where wide ones slow the cores' clock.
+    /// AVX-512 F, BW and VL.
+    Avx512,
+    /// AVX2; where AVX-512 slows the cores' clock.
+    Avx2,
+    /// SSE4.2; for comparison.
+    Sse42,
+    /// Those that every machine has; for comparison.
     Portable,
+}
+
+impl Isa {
+    /// All, by the names that a file has for them.
+    pub(crate) const NAMES: [(&'static str, Isa); 5] = [
+        ("auto", Isa::Auto),
+        ("avx512", Isa::Avx512),
+        ("avx2", Isa::Avx2),
+        ("sse4.2", Isa::Sse42),
+        ("portable", Isa::Portable),
+    ];
+
+    /// Its name in a file.
+    pub fn name(self) -> &'static str {
+        Isa::NAMES.iter().find(|(_, isa)| *isa == self).map_or("auto", |(name, _)| name)
+    }
 }
 
 /// What a worker does when nothing arrives.

@@ -175,7 +175,7 @@ fn workers(t: &Table<'_>) -> RawWorkers {
     RawWorkers {
         cores: t.get("cores", |v| v.or_auto(|v| v.list(|v| v.number(0..=65_535)))),
         poll: t.get("poll", |v| v.one_of(&[("busy", Poll::Busy), ("adaptive", Poll::Adaptive)])),
-        isa: t.get("isa", |v| v.one_of(&[("auto", Isa::Auto), ("portable", Isa::Portable)])),
+        isa: t.get("isa", |v| v.one_of(&Isa::NAMES)),
         burst: t.get("burst", |v| v.number(4..=256)),
     }
 }

@@ -80,14 +80,16 @@ pub const MARTIAN: AdjacencyId = AdjacencyId(6);
 /// The first id that is free for next hops.
 pub const FIRST_FREE: u32 = WELL_KNOWN.len() as u32;
 
-/// Bytes of the precomputed header: destination, source, ethertype, and two that are not written.
-pub(crate) const REWRITE_LEN: usize = 16;
+/// Bytes of what a hop changes at a frame's front.
+pub(crate) const ADDEND_LEN: usize = 32;
 
-/// One adjacency: a cache line, of which the hot path reads the first 20 bytes.
+/// One adjacency: a cache line, of which the hot path reads the first 36 bytes.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 pub struct Adjacency {
-    rewrite: [u8; REWRITE_LEN],
+    /// What is added to a frame's first bytes, in little-endian words of 16 bits, once the Ethernet header is
+    /// cleared: a new one, -1 for the TTL, and 0x100 for the checksum.
+    addend: [u8; ADDEND_LEN],
     /// `mtu << 16 | port` where the straight path may send; 0 where it may not (no packet fits).
     egress: u32,
     vlan: Option<u16>,
@@ -97,27 +99,27 @@ pub struct Adjacency {
 }
 
 const _: () = assert!(size_of::<Adjacency>() == 64);
-/// Where the hot path finds `egress`, in units of four bytes.
-pub(crate) const EGRESS_WORD: usize = core::mem::offset_of!(Adjacency, egress) / 4;
-const _: () = assert!(core::mem::offset_of!(Adjacency, rewrite) == 0);
 
 impl Adjacency {
     /// An adjacency that sends nowhere by itself.
     pub const fn to(target: Target) -> Self {
-        Adjacency { rewrite: [0; REWRITE_LEN], egress: 0, vlan: None, mtu: 0, port: PortId(u16::MAX), target }
+        Adjacency { addend: [0; ADDEND_LEN], egress: 0, vlan: None, mtu: 0, port: PortId(u16::MAX), target }
     }
 
     /// A resolved next hop: packets go out by `iface` to the station `mac`.
     pub fn forward(iface: &Interface, next_hop: Ipv4Addr, mac: MacAddr) -> Self {
-        let mut rewrite = [0; REWRITE_LEN];
-        rewrite[..6].copy_from_slice(&mac.0);
-        rewrite[6..12].copy_from_slice(&iface.mac.0);
-        rewrite[12..14].copy_from_slice(&[0x08, 0x00]);
+        let mut addend = [0; ADDEND_LEN];
+        addend[..6].copy_from_slice(&mac.0);
+        addend[6..12].copy_from_slice(&iface.mac.0);
+        addend[12..14].copy_from_slice(&[0x08, 0x00]);
+        // The TTL is the low byte of its word, and so is the checksum's high byte.
+        addend[22..24].copy_from_slice(&(-1i16).to_le_bytes());
+        addend[24..26].copy_from_slice(&1i16.to_le_bytes());
         // A tag has to be put in, which the straight path does not do.
         let egress =
             if iface.vlan.is_none() { u32::from(iface.mtu) << 16 | u32::from(iface.port.0) } else { 0 };
         let target = Target::Forward(iface.id, next_hop);
-        Adjacency { rewrite, egress, vlan: iface.vlan, mtu: iface.mtu, port: iface.port, target }
+        Adjacency { addend, egress, vlan: iface.vlan, mtu: iface.mtu, port: iface.port, target }
     }
 
     /// Where it leads.
@@ -143,19 +145,20 @@ impl Adjacency {
     /// Writes the Ethernet header into `out`, whose length is [`l2_len`](Self::l2_len).
     pub fn write_l2(&self, out: &mut [u8]) {
         match self.vlan {
-            None => out.copy_from_slice(&self.rewrite[..14]),
+            None => out.copy_from_slice(&self.addend[..14]),
             Some(vlan) => {
-                out[..12].copy_from_slice(&self.rewrite[..12]);
+                out[..12].copy_from_slice(&self.addend[..12]);
                 out[12..14].copy_from_slice(&[0x81, 0x00]);
                 out[14..16].copy_from_slice(&vlan.to_be_bytes());
-                out[16..18].copy_from_slice(&self.rewrite[12..14]);
+                out[16..18].copy_from_slice(&self.addend[12..14]);
             }
         }
     }
 
-    /// What the straight path needs: the header to blend in, and `mtu << 16 | port`.
-    pub(crate) const fn straight(&self) -> (&[u8; REWRITE_LEN], u32) {
-        (&self.rewrite, self.egress)
+    /// What the straight path needs: what to add to a header, and `mtu << 16 | port`.
+    #[inline(always)]
+    pub(crate) const fn straight(&self) -> (&[u8; ADDEND_LEN], u32) {
+        (&self.addend, self.egress)
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) fn run(file: &Path) -> ExitCode {
 
 fn start(config: Config) -> Result<Report, Error> {
     refuse_twin(&config)?;
+    let isa = straight_path(&config)?;
     let eal = Eal::init(&eal_config(&config))?;
     for warning in eal.warnings() {
         eprintln!("sluice: warning: {warning}");
@@ -50,10 +51,6 @@ fn start(config: Config) -> Result<Report, Error> {
     let workers = worker_queues(&plan, &ports, &pools)?;
     let storage = route_memory(&eal, &config);
     let (name, socket) = (config.name.clone(), config.control.socket.clone());
-    let isa = match config.workers.isa {
-        config::Isa::Auto => Isa::detect(),
-        config::Isa::Portable => Isa::Portable,
-    };
     let setup = Setup::<Dpdk> {
         config,
         ports: ports.into_iter().map(port_info).collect::<Result<_, _>>()?,
@@ -70,6 +67,18 @@ fn start(config: Config) -> Result<Report, Error> {
     };
     let ready = || println!("{name} runs: straight path {}, control socket {}", isa.name(), socket.display());
     Ok(engine::run::run(setup, listen, signalled, ready, |line| eprintln!("sluice: {line}"))?)
+}
+
+/// The instructions that the configuration asks for, or that are the fastest here.
+fn straight_path(config: &Config) -> Result<Isa, Error> {
+    let wanted = config.workers.isa;
+    if wanted == config::Isa::Auto {
+        return Ok(Isa::detect());
+    }
+    Isa::named(wanted.name()).ok_or_else(|| {
+        let names: Vec<&str> = Isa::available().map(Isa::name).collect();
+        format!("isa = \"{}\": this machine has not got it, but {}", wanted.name(), names.join(", ")).into()
+    })
 }
 
 /// Fails if a router runs already where this one would: before it touches a device of the other's.
@@ -274,5 +283,25 @@ fn finish(report: &Report) -> ExitCode {
             crate::fail(EngineError::System("the books do not balance".into()))
         }
         None => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_has_a_name_for_each_straight_path() {
+        let with = |isa: &str| {
+            let text = format!(
+                "[workers]\ncores = [0]\nisa = \"{isa}\"\n\n[[port]]\nname = \"a\"\ndevice = \"net_null0\"\naddresses = [\"10.0.0.1/24\"]\n"
+            );
+            Config::from_str("test.toml", &text, &config::Machine { cores: 1 })
+        };
+        for isa in Isa::available() {
+            assert_eq!(straight_path(&with(isa.name()).unwrap()).unwrap(), isa);
+        }
+        assert_eq!(straight_path(&with("auto").unwrap()).unwrap(), Isa::detect());
+        assert!(with("mmx").is_err());
     }
 }

@@ -37,6 +37,6 @@ pub(super) const fn extended(group: u32) -> u32 {
 
 /// The group of `entry`, if it is extended.
 #[inline]
-pub(super) const fn group_of(entry: u32) -> Option<u32> {
+pub(crate) const fn group_of(entry: u32) -> Option<u32> {
     if entry & EXTENDED != 0 { Some(entry & GROUP_MASK) } else { None }
 }

@@ -25,17 +25,25 @@
 mod block;
 pub mod layout;
 mod limbo;
+#[cfg(test)]
+mod model;
 mod rib;
 mod table;
 mod writer;
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 pub use limbo::Limbo;
 pub use table::{Fib, FibView, Storage, zeroed};
 pub use writer::{FibLimits, FibUsage, FibWriter};
+
+/// How a reader loads an entry: with it comes all that was written before it was published.
+pub(crate) const READ: Ordering = Ordering::Acquire;
+/// How the writer stores an entry that a reader may find.
+const PUBLISH: Ordering = Ordering::Release;
 
 /// The index of an adjacency or next-hop group: what a route leads to. 20 bits.
 #[derive(

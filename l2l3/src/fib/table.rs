@@ -1,12 +1,12 @@
 //! The reader's side: the two levels and the lookups.
 
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU32, Ordering::Acquire};
+use std::sync::atomic::AtomicU32;
 
 use zerocopy::FromZeros;
 
 use super::layout::{ADJACENCY_MASK, GROUP_LEN, LEVEL1_LEN, MAX_GROUPS, group_of};
-use super::{AdjacencyId, FibError};
+use super::{AdjacencyId, FibError, READ};
 
 /// Memory for a level, from wherever it comes: huge pages, or the heap ([`zeroed`]).
 pub type Storage = Box<dyn Deref<Target = [AtomicU32]> + Send + Sync>;
@@ -126,15 +126,21 @@ impl<'a> FibView<'a> {
 
     #[inline]
     fn first(self, addr: u32) -> u32 {
-        self.level1[(addr >> 8) as usize].load(Acquire)
+        self.level1[(addr >> 8) as usize].load(READ)
     }
 
     #[inline]
     fn resolve(self, entry: u32, addr: u32) -> u32 {
         match group_of(entry) {
             None => entry,
-            Some(group) => self.group(group)[(addr & 0xff) as usize].load(Acquire),
+            Some(group) => self.in_group(group, addr as u8),
         }
+    }
+
+    /// The leaf that answers the address that ends in `low`, in the /24 network that has this group.
+    #[inline]
+    pub(crate) fn in_group(self, group: u32, low: u8) -> u32 {
+        self.group(group)[usize::from(low)].load(READ)
     }
 
     /// The entries of one group.

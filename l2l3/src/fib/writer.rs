@@ -2,17 +2,14 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{
-    AtomicU32,
-    Ordering::{Relaxed, Release},
-};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use wire::Ipv4Prefix;
 
 use super::layout::{ADJACENCY_MASK, DEPTH_SHIFT, GROUP_LEN, LEVEL1_LEN, extended, group_of, leaf};
 use super::rib::Rib;
 use super::table::{Fib, FibView, Storage, zeroed};
-use super::{AdjacencyId, FibError, Limbo};
+use super::{AdjacencyId, FibError, Limbo, PUBLISH};
 
 /// What a table is made for. It never grows past it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,7 +134,7 @@ impl FibWriter {
         let old = self.rib.insert(prefix, group, to);
         paint(group_range(view, group, prefix), leaf(prefix.len(), to), prefix.len());
         if group_of(entry).is_none() {
-            view.level1[slot].store(extended(group), Release);
+            view.level1[slot].store(extended(group), PUBLISH);
         }
         Ok(old)
     }
@@ -174,7 +171,7 @@ impl FibWriter {
         let old = self.rib.remove(prefix, group)?;
         let around = self.rib.around(prefix, group);
         if self.rib.is_group_empty(group) {
-            view.level1[slot].store(around, Release);
+            view.level1[slot].store(around, PUBLISH);
             self.limbo.retire(group, self.epoch);
         } else {
             paint(group_range(view, group, prefix), around, prefix.len());
@@ -255,7 +252,7 @@ fn paint_level1(view: FibView<'_>, prefix: Ipv4Prefix, to: u32) {
     for cell in &view.level1[first..first + (1 << (24 - prefix.len()))] {
         let entry = cell.load(Relaxed);
         if entry >> DEPTH_SHIFT <= u32::from(prefix.len()) {
-            cell.store(to, Release);
+            cell.store(to, PUBLISH);
         } else if let Some(group) = group_of(entry) {
             paint(view.group(group), to, prefix.len());
         }
@@ -269,7 +266,7 @@ fn paint_level1(view: FibView<'_>, prefix: Ipv4Prefix, to: u32) {
 fn paint(cells: &[AtomicU32], to: u32, len: u8) {
     for cell in cells {
         if cell.load(Relaxed) >> DEPTH_SHIFT <= u32::from(len) {
-            cell.store(to, Release);
+            cell.store(to, PUBLISH);
         }
     }
 }

@@ -6,7 +6,7 @@ use super::prefetch::prefetch;
 use super::{
     CHECKSUM, ETHERNET, HEADERS, HeaderFilter, PASS, SOURCE, TTL, Tables, is_dirty, is_plain_though_dirty,
 };
-use crate::adjacency::REWRITE_LEN;
+use crate::adjacency::ADDEND_LEN;
 
 /// What the first stage found out for the second.
 #[derive(Clone, Copy, Default)]
@@ -35,17 +35,28 @@ pub(super) fn forward_burst<F: Frame>(
             *parsed = parse(tables.filter, frame);
             prefetch(&tables.fib.level1[(parsed.dst >> 8) as usize]);
         }
-        for (mut frame, parsed) in frames.drain(..count).zip(&parsed) {
-            let adjacency = tables.adjacencies.get(tables.fib.lookup(parsed.dst));
-            let (rewrite, egress) = adjacency.straight();
-            match frame.data_mut().first_chunk_mut() {
-                Some(header) if parsed.room <= egress >> 16 => {
-                    write_header(header, rewrite);
-                    tx[(egress & 0xffff) as usize].push(frame);
-                }
-                _ => rest.push(frame),
-            }
+        for (frame, parsed) in frames.drain(..count).zip(&parsed) {
+            route(tables, frame, *parsed, tx, rest);
         }
+    }
+}
+
+/// Both stages for one frame.
+pub(super) fn forward_one<F: Frame>(tables: Tables<'_>, frame: F, tx: &mut [Vec<F>], rest: &mut Vec<F>) {
+    let parsed = parse(tables.filter, &frame);
+    route(tables, frame, parsed, tx, rest);
+}
+
+/// Looks up and rewrites one frame, and moves it to its batch.
+#[inline(always)]
+fn route<F: Frame>(tables: Tables<'_>, mut frame: F, parsed: Parsed, tx: &mut [Vec<F>], rest: &mut Vec<F>) {
+    let (addend, egress) = tables.adjacencies.get(tables.fib.lookup(parsed.dst)).straight();
+    match frame.data_mut().first_chunk_mut() {
+        Some(header) if parsed.room <= egress >> 16 => {
+            write_header(header, addend);
+            tx[(egress & 0xffff) as usize].push(frame);
+        }
+        _ => rest.push(frame),
     }
 }
 
@@ -74,10 +85,10 @@ fn is_plain(filter: &HeaderFilter, header: &[u8; HEADERS], room: u32) -> bool {
 }
 
 /// Writes the Ethernet header and takes one off the TTL.
-fn write_header(header: &mut [u8; HEADERS], rewrite: &[u8; REWRITE_LEN]) {
+fn write_header(header: &mut [u8; HEADERS], addend: &[u8; ADDEND_LEN]) {
     // The two bytes after the Ethernet header stay.
-    let tail = u64_at(header, 8) >> 48 << 48 | u64_at(rewrite, 8) << 16 >> 16;
-    header[..8].copy_from_slice(&rewrite[..8]);
+    let tail = u64_at(header, 8) >> 48 << 48 | u64_at(addend, 8);
+    header[..8].copy_from_slice(&addend[..8]);
     header[8..16].copy_from_slice(&tail.to_le_bytes());
     // In a little-endian word: the TTL is the lowest byte, and is not 0; the checksum is the upper half, its
     // high byte first, so that the 0x100 more (RFC 1624) is one more there, a carry added at the other end.

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use l2l3::forward::Isa;
+
 use crate::Result;
 use crate::columns::{GATEWAYS, Table, ipv6_rules};
 use bench::routes::PORTS;
@@ -13,19 +15,24 @@ pub(crate) const FLOOR: &str = "testpmd io";
 pub(crate) const PEER: &str = "l3fwd LPM";
 /// The contender that is ours.
 pub(crate) const OURS: &str = "sluice";
-/// The same on a machine without wide vector instructions.
+/// The same with narrower instructions than the machine has.
+const OURS_AVX2: &str = "sluice avx2";
+const OURS_SSE42: &str = "sluice sse4.2";
 const OURS_PORTABLE: &str = "sluice portable";
 /// Who competes unless told otherwise.
-pub(crate) const DEFAULT: [&str; 5] = [FLOOR, "testpmd macswap", PEER, OURS, OURS_PORTABLE];
+pub(crate) const DEFAULT: [&str; 7] =
+    [FLOOR, "testpmd macswap", PEER, OURS, OURS_AVX2, OURS_SSE42, OURS_PORTABLE];
 
-const ALL: [Contender; 7] = [
+const ALL: [Contender; 9] = [
     Contender { name: FLOOR, verify: "none", command: testpmd_io },
     Contender { name: "testpmd macswap", verify: "swap", command: testpmd_macswap },
     Contender { name: "testpmd mac", verify: "mac", command: testpmd_mac },
     Contender { name: PEER, verify: "route", command: l3fwd_lpm },
     Contender { name: "l3fwd FIB", verify: "route", command: l3fwd_fib },
     Contender { name: OURS, verify: "route", command: sluice },
-    Contender { name: OURS_PORTABLE, verify: "route", command: sluice_portable },
+    Contender { name: OURS_AVX2, verify: "route", command: sluice },
+    Contender { name: OURS_SSE42, verify: "route", command: sluice },
+    Contender { name: OURS_PORTABLE, verify: "route", command: sluice },
 ];
 
 /// Each run's folder is this and its process id. Boards are written at packet rate: memory, not a disk.
@@ -38,6 +45,13 @@ pub(crate) struct Contender {
     /// What net_flood checks of the packets it sends: its `verify` argument.
     verify: &'static str,
     command: fn(&Setup<'_>) -> Result<Command>,
+}
+
+impl Contender {
+    /// The instruction set that one of ours is told to use.
+    fn isa(&self) -> Option<&'static str> {
+        self.name.strip_prefix(OURS)?.strip_prefix(' ')
+    }
 }
 
 /// The cores used: the worker's is all that counts.
@@ -97,7 +111,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) paths: &'a Paths,
 }
 
-/// The contenders of these names; sluice is left out, with a word, when it is not built.
+/// The contenders of these names. Left out, with a word, are sluice when it is not built, and instructions that the
+/// machine has not.
 pub(crate) fn choose(names: &[String], paths: &Paths) -> Result<Vec<Contender>> {
     let mut chosen = Vec::new();
     for name in names {
@@ -108,6 +123,10 @@ pub(crate) fn choose(names: &[String], paths: &Paths) -> Result<Vec<Contender>> 
         if contender.name.starts_with(OURS) && !paths.sluice.exists() {
             let path = paths.sluice.display();
             eprintln!("peers: no {path}, so sluice is left out: cargo build --release -p sluice");
+            continue;
+        }
+        if contender.isa().is_some_and(|isa| Isa::named(isa).is_none()) {
+            eprintln!("peers: {name} is left out: this machine has no such instructions");
             continue;
         }
         chosen.push(*contender);
@@ -192,10 +211,12 @@ impl Setup<'_> {
     }
 
     /// sluice as it would be configured for a user: two ports, an address and a gateway on each.
-    fn sluice_config(&self, isa: &str) -> String {
+    fn sluice_config(&self) -> String {
         let (run, device) = (std::process::id(), self.paths.device());
+        let isa = self.contender.isa().unwrap_or("auto");
+        let name = isa.replace('.', "");
         let mut text = format!(
-            r#"name = "peers-{run}-{isa}"
+            r#"name = "peers-{run}-{name}"
 
 [dpdk]
 huge = "on"
@@ -265,17 +286,8 @@ fn l3fwd_fib(setup: &Setup<'_>) -> Result<Command> {
 }
 
 fn sluice(setup: &Setup<'_>) -> Result<Command> {
-    start_sluice(setup, "auto")
-}
-
-fn sluice_portable(setup: &Setup<'_>) -> Result<Command> {
-    start_sluice(setup, "portable")
-}
-
-fn start_sluice(setup: &Setup<'_>, isa: &str) -> Result<Command> {
     let file = setup.file("config.toml");
-    std::fs::write(&file, setup.sluice_config(isa))
-        .map_err(|error| format!("{}: {error}", file.display()))?;
+    std::fs::write(&file, setup.sluice_config()).map_err(|error| format!("{}: {error}", file.display()))?;
     let mut command = Command::new(&setup.paths.sluice);
     command.arg("run").arg("-c").arg(file);
     Ok(command)
@@ -292,7 +304,7 @@ mod tests {
         let contender = ALL.iter().find(|contender| contender.name == OURS).unwrap();
         let setup =
             Setup { contender, table: &TABLES[0], cores: Cores { worker: 1, control: 0 }, paths: &paths };
-        let text = setup.sluice_config("auto");
+        let text = setup.sluice_config();
         let machine = config::Machine { cores: 2 };
         let config = config::Config::from_str("peers.toml", &text, &machine).unwrap();
         assert_eq!(config.ports.len(), PORTS);

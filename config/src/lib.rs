@@ -16,6 +16,7 @@ mod raw;
 mod reader;
 mod routes;
 mod routes_file;
+mod services;
 mod suggest;
 mod validate;
 
@@ -23,7 +24,7 @@ pub use diag::{ConfigError, ConfigErrors};
 pub use limits::{Limit, Limits};
 pub use model::{
     Address, Config, Control, Dpdk, Hop, Huge, Interface, Isa, Machine, Neighbour, NextHop, Poll, Port,
-    Route, Routes, Workers,
+    Route, Routes, Service, ServiceKind, Workers,
 };
 pub use plan::{
     Caps, MbufPlan, MemoryPlan, Plan, PlanError, PortPlan, RxAssignment, TxAssignment, WorkerPlan,

@@ -72,6 +72,12 @@ limits! {
     icmp_errors_per_second: u32 = Some(1_000), 1..=1_000_000, "ICMP errors that one worker sends a second.";
     icmp_errors_burst: u32 = Some(100), 1..=1_000_000, "ICMP errors that one worker may send at once after a silence.";
     ring_packets: u32 = Some(1_024), 64..=65_536, "Packets in the ring by which one worker hands over to another.";
+    tcp_connections: u32 = Some(16_384), 1..=4_000_000, "TCP connections of one worker.";
+    tcp_half_open: u32 = Some(4_096), 1..=4_000_000, "Half-open TCP connections of one worker; past it, SYN cookies.";
+    tcp_time_wait: u32 = Some(16_384), 1..=4_000_000, "TCP connections of one worker in TIME-WAIT; past it, the oldest is forgotten.";
+    tcp_payloads: u32 = Some(8_192), 64..=4_000_000, "Payloads that one worker's TCP holds: received and not read; and as many sent and not acknowledged.";
+    udp_sockets: u32 = Some(64), 1..=65_536, "UDP sockets of one worker.";
+    udp_datagrams: u32 = Some(1_024), 1..=65_536, "Datagrams of one worker that wait in its UDP sockets; and as many to be sent.";
     mbufs: Option<u32> = None, 1_024..=67_108_863, "Packet buffers of the pool; by default as many as the plan counts.";
 }
 

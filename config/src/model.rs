@@ -3,7 +3,7 @@
 //! Every value here is in range and every name is resolved to an index, so that readers need no
 //! checks of their own. IPv4 addresses and prefixes compare in host order, as `wire` has them.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use wire::{Ipv4Prefix, MacAddr};
@@ -38,6 +38,8 @@ pub struct Config {
     pub routes_file: Option<PathBuf>,
     /// Static neighbours.
     pub neighbours: Vec<Neighbour>,
+    /// What this host itself serves.
+    pub services: Vec<Service>,
     /// Bounds of everything that could grow.
     pub limits: Limits,
     /// The control socket.
@@ -254,6 +256,23 @@ pub struct Neighbour {
     pub address: Ipv4Addr,
     /// Its Ethernet address; never multicast, never zero.
     pub mac: MacAddr,
+}
+
+/// `[[service]]`: a server that runs on every worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Service {
+    /// What it does.
+    pub kind: ServiceKind,
+    /// Where it listens: one of our addresses, or the unspecified one for all of them. No two services
+    /// have the same.
+    pub address: SocketAddrV4,
+}
+
+/// What a service does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServiceKind {
+    /// Sends back what it receives, by TCP and UDP (RFC 862).
+    Echo,
 }
 
 /// `[control]`: the control socket.

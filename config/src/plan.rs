@@ -100,6 +100,8 @@ pub struct MbufPlan {
     pub holds: u32,
     /// Waiting for the other fragments.
     pub reassembly: u32,
+    /// Held by TCP and UDP: received and not read, or sent and not acknowledged.
+    pub sockets: u32,
     /// How many the pool is made with: what the configuration says, or the sum of the above
     /// with some to spare.
     pub total: u32,
@@ -122,6 +124,8 @@ pub struct MemoryPlan {
     pub route_level2: u64,
     /// Heap, for each worker: adjacencies, 64 bytes each.
     pub adjacencies: u64,
+    /// Heap, for all workers: connections and what belongs to them. Reserved at start, touched when used.
+    pub sockets: u64,
 }
 
 /// Why a configuration does not fit the devices; the text says what would.
@@ -265,7 +269,9 @@ fn mbufs(config: &Config, ports: &[PortPlan]) -> Result<MbufPlan, PlanError> {
     // Long fragments lie in several buffers, but all together have no more bytes than the limit.
     let more = if segments > 1 { u64::from(limits.reassembly_bytes) / u64::from(DATA_ROOM) } else { 0 };
     let reassembly = workers * (limits.reassembly_fragments() as u64 + more);
-    let needed = rx + tx + caches + bursts + rings + holds + reassembly;
+    let held = 2 * (u64::from(limits.tcp_payloads) + u64::from(limits.udp_datagrams));
+    let sockets = if config.services.is_empty() { 0 } else { workers * held * segments };
+    let needed = rx + tx + caches + bursts + rings + holds + reassembly + sockets;
     let least = rx + tx + caches;
     let total = match limits.mbufs {
         Some(asked) if u64::from(asked) < least => {
@@ -289,6 +295,7 @@ fn mbufs(config: &Config, ports: &[PortPlan]) -> Result<MbufPlan, PlanError> {
         rings: narrow(rings)?,
         holds: narrow(holds)?,
         reassembly: narrow(reassembly)?,
+        sockets: narrow(sockets)?,
         total: narrow(total)?,
         cache_size: CACHE_SIZE,
         data_room: DATA_ROOM,
@@ -310,7 +317,30 @@ fn memory(config: &Config, mbufs: &MbufPlan) -> Result<MemoryPlan, PlanError> {
         route_level1: 4 << 24,
         route_level2: config.limits.route_groups() as u64 * 256 * 4,
         adjacencies: u64::from(config.limits.adjacencies) * 64,
+        sockets: if config.services.is_empty() { 0 } else { socket_memory(config) },
     })
+}
+
+/// What the connections of all workers take up, with their places in tables, timers and queues.
+fn socket_memory(config: &Config) -> u64 {
+    const CONNECTION: u64 = 384 + 48;
+    const HALF_OPEN: u64 = 64 + 24;
+    const TIME_WAIT: u64 = 64 + 16;
+    /// Received, to be sent, out of order, and in flight.
+    const PAYLOAD: u64 = 4 * 48;
+    const DATAGRAM: u64 = 2 * 48;
+    let limits = &config.limits;
+    let worker: u64 = [
+        (limits.tcp_connections, CONNECTION),
+        (limits.tcp_half_open, HALF_OPEN),
+        (limits.tcp_time_wait, TIME_WAIT),
+        (limits.tcp_payloads, PAYLOAD),
+        (limits.udp_datagrams, DATAGRAM),
+    ]
+    .iter()
+    .map(|(count, bytes)| u64::from(*count) * bytes)
+    .sum();
+    worker * config.workers.cores.len() as u64
 }
 
 const MIB: u64 = 1 << 20;

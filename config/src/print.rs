@@ -66,6 +66,7 @@ fn port_row(port: &PortPlan) -> [String; 5] {
 
 fn mbuf_rows(mbufs: &MbufPlan) -> Vec<[String; 2]> {
     let row = |count: u32, what: &str| [format!("{count:>10}"), what.to_owned()];
+    let sockets = (mbufs.sockets > 0).then_some((mbufs.sockets, "held by TCP and UDP"));
     let parts = [
         (mbufs.rx_descriptors, "receive descriptors"),
         (mbufs.tx_descriptors, "transmit descriptors"),
@@ -74,9 +75,9 @@ fn mbuf_rows(mbufs: &MbufPlan) -> Vec<[String; 2]> {
         (mbufs.rings, "rings between workers"),
         (mbufs.holds, "waiting for a neighbour"),
         (mbufs.reassembly, "waiting for fragments"),
-        (mbufs.total, "in the pool"),
     ];
-    parts.iter().map(|(count, what)| row(*count, what)).collect()
+    let parts = parts.into_iter().chain(sockets).chain([(mbufs.total, "in the pool")]);
+    parts.map(|(count, what)| row(count, what)).collect()
 }
 
 fn memory_rows(memory: &MemoryPlan) -> Vec<[String; 2]> {
@@ -87,13 +88,14 @@ fn memory_rows(memory: &MemoryPlan) -> Vec<[String; 2]> {
     };
     let row = |bytes: u64, what: &str| [format!("{:>6} MiB", bytes.div_ceil(1 << 20)), what.to_owned()];
     let all = memory.mbuf_pool + memory.route_level1 + memory.route_level2 + memory.adjacencies;
-    vec![
+    let sockets = (memory.sockets > 0).then(|| row(memory.sockets, "connections, at most"));
+    let rows = [
         row(memory.mbuf_pool, pages),
         row(memory.route_level1, "route table, level 1"),
         row(memory.route_level2, "route table, level 2"),
         row(memory.adjacencies, "adjacencies"),
-        row(all, "in all"),
-    ]
+    ];
+    rows.into_iter().chain(sockets).chain([row(all + memory.sockets, "in all")]).collect()
 }
 
 /// Prints rows under their heads, each column as wide as its widest cell.

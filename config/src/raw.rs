@@ -10,7 +10,7 @@ use wire::{Ipv4Prefix, MacAddr};
 
 use crate::diag::Errors;
 use crate::limits::Limits;
-use crate::model::{Huge, Isa, Poll};
+use crate::model::{Huge, Isa, Poll, ServiceKind};
 use crate::reader::{Table, Value, read_root};
 
 pub(crate) struct Raw {
@@ -23,6 +23,7 @@ pub(crate) struct Raw {
     pub(crate) routes: Vec<RawRoute>,
     pub(crate) routes_file: Option<Spanned<String>>,
     pub(crate) neighbours: Vec<RawNeighbour>,
+    pub(crate) services: Vec<RawService>,
     pub(crate) limits: RawLimits,
     pub(crate) socket: Option<Spanned<String>>,
 }
@@ -96,6 +97,13 @@ pub(crate) struct RawNeighbour {
     pub(crate) interface: Option<Spanned<String>>,
 }
 
+pub(crate) struct RawService {
+    pub(crate) span: Range<usize>,
+    pub(crate) kind: Option<Spanned<ServiceKind>>,
+    pub(crate) address: Option<Spanned<Ipv4Addr>>,
+    pub(crate) port: Option<Spanned<u16>>,
+}
+
 pub(crate) struct RawLimits {
     pub(crate) limits: Limits,
     /// Where the limits stand that the file sets.
@@ -124,6 +132,7 @@ pub(crate) fn read(root: &Spanned<DeTable<'_>>, errors: &Errors) -> Raw {
             routes: t.tables("route", "[[route]]", |t| route(t, errors)),
             routes_file: t.table("routing", "[routing]", |t| t.get("routes_file", Value::text)),
             neighbours: t.tables("neighbour", "[[neighbour]]", neighbour),
+            services: t.tables("service", "[[service]]", service),
             limits: t.table("limits", "[limits]", limits),
             socket: t.table("control", "[control]", |t| {
                 t.get("socket", |v| v.parsed("a socket's path", socket_path))
@@ -198,6 +207,15 @@ fn neighbour(t: &Table<'_>) -> RawNeighbour {
         address: t.require("address", |v| v.parsed("an IPv4 address", ipv4)),
         mac: t.require("mac", |v| v.parsed("an Ethernet address", station_mac)),
         interface: t.require("interface", Value::text),
+    }
+}
+
+fn service(t: &Table<'_>) -> RawService {
+    RawService {
+        span: t.span(),
+        kind: t.require("kind", |v| v.one_of(&[("echo", ServiceKind::Echo)])),
+        address: t.get("address", |v| v.parsed("an IPv4 address", ipv4)),
+        port: t.get("port", |v| v.number(1..=65_535)),
     }
 }
 

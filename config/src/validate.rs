@@ -12,6 +12,7 @@ use crate::network::{Network, network};
 use crate::raw::{self, RawDpdk, RawLimits, RawNeighbour, RawPort, RawWorkers};
 use crate::routes::RouteTable;
 use crate::routes_file;
+use crate::services::services;
 
 const DEFAULT_NAME: &str = "sluice";
 const DEFAULT_BURST: u16 = 64;
@@ -81,6 +82,7 @@ fn build(
         }
     }
     let neighbours = neighbours(&raw.neighbours, &network, &errors);
+    let services = services(&raw.services, &network, &errors);
     check_limits(&raw.limits, &table, neighbours.len(), &network, &errors);
     let name = raw.name.take().map_or(DEFAULT_NAME.to_owned(), Spanned::into_inner);
     let socket = raw
@@ -95,6 +97,7 @@ fn build(
         routes: table.into_routes(),
         routes_file,
         neighbours,
+        services,
         limits: raw.limits.limits,
         control: Control { socket },
     }))

@@ -144,6 +144,7 @@ fn defaults() {
         },
         routes_file: None,
         neighbours: [],
+        services: [],
         limits: Limits {
             routes: 1200000,
             adjacencies: 16384,
@@ -155,6 +156,12 @@ fn defaults() {
             icmp_errors_per_second: 1000,
             icmp_errors_burst: 100,
             ring_packets: 1024,
+            tcp_connections: 16384,
+            tcp_half_open: 4096,
+            tcp_time_wait: 16384,
+            tcp_payloads: 8192,
+            udp_sockets: 64,
+            udp_datagrams: 1024,
             mbufs: None,
         },
         control: Control {

@@ -52,6 +52,17 @@ fn one_worker() {
 }
 
 #[test]
+fn services_take_buffers_and_memory() {
+    let limits = "[limits]\ntcp_connections = 1000000\ntcp_payloads = 20000\n";
+    let text = format!("{TWO_PORTS}[workers]\ncores = [2, 3]\n[[service]]\nkind = \"echo\"\n{limits}");
+    let plan = plan(&text, |_| Caps::UNLIMITED).expect("it fits");
+    assert_eq!((plan.mbufs.sockets, plan.memory.sockets >> 20), (2 * 2 * (20_000 + 1024), 834));
+    let printed = plan.to_string();
+    assert!(printed.contains("84096  held by TCP and UDP"), "{printed}");
+    assert!(printed.contains("MiB  connections, at most"), "{printed}");
+}
+
+#[test]
 fn several_workers_and_a_device_with_few_queues() {
     let text = format!("{TWO_PORTS}workers = [1, 2]\n[workers]\ncores = [2, 3, 4]\n[dpdk]\nhuge = \"on\"\n");
     let caps = |port| if port == 0 { Caps::UNLIMITED } else { Caps { rx_queues: 1, tx_queues: 2 } };

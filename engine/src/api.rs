@@ -22,6 +22,15 @@ pub enum Request {
     Drops,
     /// The workers: how they spend their time, and their books.
     Workers,
+    /// TCP connections.
+    Connections {
+        /// At most so many.
+        limit: usize,
+    },
+    /// TCP listeners, of each worker.
+    Listeners,
+    /// What TCP has and has counted.
+    Tcp,
 }
 
 /// A reply.
@@ -38,6 +47,12 @@ pub enum Reply {
     Drops(Vec<DropReport>),
     /// To [`Request::Workers`].
     Workers(Vec<WorkerReport>),
+    /// To [`Request::Connections`].
+    Connections(ConnectionsReport),
+    /// To [`Request::Listeners`].
+    Listeners(Vec<ListenerReport>),
+    /// To [`Request::Tcp`].
+    Tcp(Vec<TcpReport>),
     /// The request was not understood; one sentence.
     Error(String),
 }
@@ -169,6 +184,74 @@ pub struct WorkerReport {
     pub balanced: bool,
     /// Events for the control thread that were lost.
     pub events_lost: u64,
+}
+
+/// The TCP connections that were asked for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConnectionsReport {
+    /// How many there are in all.
+    pub total: u64,
+    /// Those asked for.
+    pub connections: Vec<ConnectionReport>,
+}
+
+/// One TCP connection.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConnectionReport {
+    /// The core of the worker that owns it.
+    pub core: u16,
+    /// Our end.
+    pub local: String,
+    /// The peer's end.
+    pub remote: String,
+    /// The state, as RFC 9293 names it.
+    pub state: String,
+    /// Data of a full segment, bytes.
+    pub mss: u16,
+    /// Smoothed round-trip time; 0 if there is no sample yet.
+    pub srtt_micros: u32,
+    /// The retransmission timeout.
+    pub rto_micros: u32,
+    /// The congestion window, bytes.
+    pub cwnd: u32,
+    /// The peer's window, bytes.
+    pub send_window: u32,
+    /// Our window, bytes.
+    pub receive_window: u32,
+    /// Bytes in flight.
+    pub in_flight: u32,
+    /// Bytes given by the program and not acknowledged.
+    pub queued: u32,
+    /// Bytes received and not yet done with by the program.
+    pub unread: u32,
+    /// Segments sent again.
+    pub retransmitted: u32,
+}
+
+/// One listener of one worker.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ListenerReport {
+    /// The worker's core.
+    pub core: u16,
+    /// Where it listens.
+    pub address: String,
+    /// Connections that may wait to be taken.
+    pub backlog: u32,
+    /// Connections that wait.
+    pub waiting: u32,
+}
+
+/// One of TCP's counters or gauges; a few tenths of a second old.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct TcpReport {
+    /// The stable name.
+    pub name: String,
+    /// All workers together.
+    pub value: u64,
+    /// By worker.
+    pub by_worker: Vec<u64>,
+    /// What it means.
+    pub text: String,
 }
 
 /// See [`l2l3::router::Books`].

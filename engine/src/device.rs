@@ -18,6 +18,9 @@ pub trait Device: 'static {
     type Env: Env;
 }
 
+/// What carries a device's bytes once a frame is given up to reading.
+pub type PayloadOf<D> = <<D as Device>::Frame as Frame>::Payload;
+
 /// What surrounds the workers.
 pub trait Env: Clone + Send + 'static {
     /// What a worker's thread holds while it runs.

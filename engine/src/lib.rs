@@ -5,10 +5,12 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod app;
 pub mod control;
 pub mod device;
+pub mod host;
 pub mod link;
 pub mod run;
 pub mod worker;
 
-mod local;
+mod egress;

@@ -14,6 +14,8 @@ use l2l3::interface::{IfaceId, PortId};
 use l2l3::neighbour::{Key, RequestTo};
 use l2l3::router::Event;
 use rtrb::{Consumer, Producer, RingBuffer};
+use tcp::connection::info::Info;
+use tcp::shard::Listening;
 use tokio::sync::Notify;
 
 /// Commands that may wait for one worker.
@@ -36,6 +38,8 @@ pub enum Command {
     ArpRequest(Key, RequestTo),
     /// Announce an address of ours.
     ArpAnnounce(IfaceId, Ipv4Addr),
+    /// Note down what TCP has, in this.
+    Look(Box<Look>),
     /// Nothing; its being carried out shows that the worker has passed between two bursts.
     Pass,
 }
@@ -47,6 +51,20 @@ pub enum Up {
     Event(Event),
     /// A group that is no longer used, to be freed.
     Retired(Box<NextHopGroup>),
+    /// What was to be noted down.
+    Look(Box<Look>),
+}
+
+/// What an operator wants to see of a worker's TCP. Made by the control thread with the room it needs, and
+/// filled in by the worker, a few at a time.
+#[derive(Debug)]
+pub struct Look {
+    /// Which question it answers.
+    pub(crate) question: u64,
+    /// The slot to go on with; `None`: that was all.
+    pub(crate) from: Option<u32>,
+    pub(crate) connections: Vec<Info>,
+    pub(crate) listeners: Vec<Listening>,
 }
 
 /// Wakes the control thread, once however many workers have news.

@@ -16,11 +16,13 @@ use tokio::net::UnixListener;
 use wire::{Instant, RssKey};
 
 use crate::api::{DropReport, PortReport, WorkerReport};
+use crate::app::{self, App, StartError};
 use crate::control::server::{End, serve};
 use crate::control::{Control, PortInfo, SetupError, WorkerInfo};
-use crate::device::{Device, Env};
+use crate::device::{Device, Env, PayloadOf};
+use crate::host::Settings;
 use crate::link::{Wake, control_link, mesh};
-use crate::worker::{Worker, WorkerIo};
+use crate::worker::{Programs, Worker, WorkerIo};
 
 /// Everything that is open and ready when the engine starts.
 pub struct Setup<D: Device> {
@@ -38,6 +40,8 @@ pub struct Setup<D: Device> {
     pub rss_key: RssKey,
     /// For what must not be guessed: flow hashes, the times of probes.
     pub seed: u64,
+    /// For what an attacker would give something to know: TCP's sequence numbers and SYN cookies.
+    pub secret: [u8; 16],
     /// The straight path's instruction set.
     pub isa: Isa,
 }
@@ -58,6 +62,9 @@ pub enum EngineError {
         /// One clause.
         why: String,
     },
+    /// A service could not start.
+    #[error("{0}")]
+    Service(#[from] StartError),
     /// The operating system refused something.
     #[error("{0}")]
     System(String),
@@ -101,11 +108,13 @@ pub fn run<D: Device, S: Future<Output = ()>>(
     let listener = listener().map_err(system)?;
     let stop = stop();
 
-    let Setup { config, ports, workers: io, storage, env, rss_key, seed, isa } = setup;
+    let Setup { config, ports, workers: io, storage, env, rss_key, seed, secret, isa } = setup;
     let (cores, poll) = (config.workers.cores.clone(), config.workers.poll);
     let wake = Arc::<Wake>::default();
     let mut control = Control::new(config, ports, storage, env.now(), seed)?;
-    let (workers, infos) = workers::<D>(control.config(), &control, io, &wake, &rss_key, seed, isa);
+    let apps = (0..io.len()).map(|_| app::services(&control.config().services)).collect();
+    let common = Common { wake: wake.clone(), rss_key, seed, secret, isa, now: env.now() };
+    let (workers, infos) = workers::<D>(&control, io, apps, &common)?;
 
     let halt = Arc::<AtomicBool>::default();
     let threads = start(workers, &cores, poll, &env, &halt)?;
@@ -139,39 +148,62 @@ pub fn run<D: Device, S: Future<Output = ()>>(
     })
 }
 
-/// The workers of a configuration, with the ends that [`Control::attach`] takes, but no threads yet.
-/// `io` is in the order of [`config::Workers::cores`].
+/// What all workers of a process have in common.
+pub struct Common {
+    /// Wakes the control thread.
+    pub wake: Arc<Wake>,
+    /// As in [`Setup`].
+    pub rss_key: RssKey,
+    /// As in [`Setup`].
+    pub seed: u64,
+    /// As in [`Setup`].
+    pub secret: [u8; 16],
+    /// As in [`Setup`].
+    pub isa: Isa,
+    /// The time now.
+    pub now: Instant,
+}
+
+/// The programs of one worker.
+pub type Apps<D> = Vec<Box<dyn App<PayloadOf<D>>>>;
+
+/// The workers of a configuration, with the ends that [`Control::attach`] takes, but no threads yet. `io` and
+/// `apps` are in the order of [`config::Workers::cores`].
+///
+/// # Errors
+/// When a program cannot start.
 pub fn workers<D: Device>(
-    config: &Config,
     control: &Control,
     io: Vec<WorkerIo<D>>,
-    wake: &Arc<Wake>,
-    key: &RssKey,
-    seed: u64,
-    isa: Isa,
-) -> (Vec<Worker<D>>, Vec<WorkerInfo>) {
-    let count = io.len();
+    apps: Vec<Apps<D>>,
+    common: &Common,
+) -> Result<(Vec<Worker<D>>, Vec<WorkerInfo>), StartError> {
+    let (config, count) = (control.config(), io.len());
     let bounds = bounds(config);
     let meshes = mesh(count, config.limits.ring_packets as usize);
-    let steering = Steering::new(0, count as u16, key);
+    let steering = Steering::new(0, count as u16, &common.rss_key);
     let macs: Vec<_> = control.port_macs().collect();
-    let make = |((at, io), mesh)| {
+    let make = |(((at, io), apps), mesh)| {
         let steering = Steering { me: at as u16, ..steering.clone() };
         let interfaces = control.interfaces().clone();
-        let mut router = Router::new(interfaces, &macs, control.adjacency_table(), steering, &bounds, seed);
-        router.set_isa(isa);
-        let (link, end) = control_link(wake);
-        let worker = Worker::new(io, router, control.fib(), end, mesh, &bounds);
+        let settings = Settings::new(config, &interfaces, &steering, &common.rss_key, common.secret);
+        let adjacencies = control.adjacency_table();
+        let mut router = Router::new(interfaces, &macs, adjacencies, steering, &bounds, common.seed);
+        router.set_isa(common.isa);
+        let (link, end) = control_link(&common.wake);
+        let programs = Programs { settings, apps, now: common.now };
+        let worker = Worker::new(io, router, control.fib(), end, mesh, &bounds, programs)?;
         let info = WorkerInfo {
             core: config.workers.cores[at],
-            isa: isa.name(),
+            isa: common.isa.name(),
             link,
             counters: worker.counters().clone(),
+            host: worker.host_counters().clone(),
             loops: worker.loop_counters().clone(),
         };
-        (worker, info)
+        Ok((worker, info))
     };
-    io.into_iter().enumerate().zip(meshes).map(make).unzip()
+    io.into_iter().enumerate().zip(apps).zip(meshes).map(make).collect()
 }
 
 /// The router's bounds, as the configuration has them.
@@ -256,7 +288,7 @@ fn poll_until_stop<D: Device>(worker: &mut Worker<D>, poll: Poll, env: &D::Env, 
         let busy = worker.poll_once(now);
         let then = env.now();
         worker.account(busy, then.since(now).as_nanos() as u64);
-        now = if rest.after(busy) { env.now() } else { then };
+        now = if rest.after(busy, || worker.idle_for(then)) { env.now() } else { then };
     }
 }
 
@@ -282,9 +314,9 @@ impl Rest {
         Rest { adaptive: poll == Poll::Adaptive, idle: 0 }
     }
 
-    /// Gives whether it slept.
+    /// Gives whether it slept: not past what is due, of which `idle_for` says how long it is until then.
     #[inline]
-    fn after(&mut self, busy: bool) -> bool {
+    fn after(&mut self, busy: bool, idle_for: impl FnOnce() -> Option<Duration>) -> bool {
         if !self.adaptive {
             return false;
         }
@@ -293,7 +325,8 @@ impl Rest {
             return false;
         }
         let sleeps = (self.idle - Self::PATIENCE).min(16);
-        std::thread::sleep((Self::SHORTEST * sleeps * sleeps).min(Self::LONGEST));
+        let wanted = (Self::SHORTEST * sleeps * sleeps).min(Self::LONGEST);
+        std::thread::sleep(idle_for().map_or(wanted, |due| wanted.min(due)));
         true
     }
 }

@@ -1,5 +1,6 @@
 //! A worker: one thread on one core, polling its queues. Everything it touches is its own, but for the
-//! published route table and the rings in [`crate::link`].
+//! published route table and the rings in [`crate::link`]. [`crate::egress`] is its way out, [`crate::host`]
+//! what of it is this host's own TCP and UDP.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,20 +8,16 @@ use std::time::Duration;
 
 use l2l3::fib::Fib;
 use l2l3::interface::PortId;
-use l2l3::router::{Bounds, Context, Counters, Output, Router, Steered};
-use wire::{Counter, DropReason, Frame, Instant, RxQueue, TxQueue};
+use l2l3::router::{Bounds, Context, Counters, Output, Router};
+use rtrb::Consumer;
+use wire::{Counter, Instant, RxQueue};
 
-use crate::device::Device;
+use crate::app::{App, StartError};
+use crate::device::{Device, PayloadOf};
+pub use crate::egress::Egress;
+use crate::egress::{Egresses, FLUSH_AT};
+use crate::host::{Host, HostCounters, Sender, Settings, deliver};
 use crate::link::{Command, HandOver, Mesh, Up, WorkerEnd};
-use crate::local::Local;
-
-/// How a worker sends by one port.
-pub enum Egress<T> {
-    /// By a queue of its own.
-    Queue(T),
-    /// By the worker with this index, which has one.
-    HandOver(u16),
-}
 
 /// A worker's queues.
 pub struct WorkerIo<D: Device> {
@@ -45,15 +42,18 @@ pub struct LoopCounters {
 
 /// One worker.
 pub struct Worker<D: Device> {
-    io: WorkerIo<D>,
+    rx: Vec<(PortId, D::Rx)>,
+    pool: D::Pool,
     router: Router<D::Frame>,
     fib: Arc<Fib>,
     control: WorkerEnd,
-    mesh: Mesh<D::Frame>,
+    /// Rings from the other workers; `None` at our own place.
+    handed_over: Vec<Option<Consumer<HandOver<D::Frame>>>>,
+    egresses: Egresses<D>,
     out: Output<D::Frame>,
     /// The burst being worked on; empty between bursts.
     frames: Vec<D::Frame>,
-    local: Local,
+    host: Host<PayloadOf<D>>,
     burst: usize,
     next_timeout: Instant,
     counters: Arc<Counters>,
@@ -62,11 +62,22 @@ pub struct Worker<D: Device> {
 
 /// How often waiting frames are looked through for those that waited too long.
 const TIMEOUT_EVERY: Duration = Duration::from_millis(100);
-/// A transmit batch leaves once it is this long, or the loop ends.
-const FLUSH_AT: usize = 64;
+
+/// What a worker runs on top of the router.
+pub struct Programs<D: Device> {
+    /// Bounds of TCP and UDP.
+    pub settings: Settings,
+    /// The programs, not started yet.
+    pub apps: Vec<Box<dyn App<PayloadOf<D>>>>,
+    /// The time now.
+    pub now: Instant,
+}
 
 impl<D: Device> Worker<D> {
-    /// A worker that has not run yet.
+    /// A worker that has not run yet. Its programs have started.
+    ///
+    /// # Errors
+    /// [`StartError`] of the first program that could not.
     pub fn new(
         io: WorkerIo<D>,
         router: Router<D::Frame>,
@@ -74,23 +85,29 @@ impl<D: Device> Worker<D> {
         control: WorkerEnd,
         mesh: Mesh<D::Frame>,
         bounds: &Bounds,
-    ) -> Self {
+        programs: Programs<D>,
+    ) -> Result<Self, StartError> {
         let (ports, burst) = (io.tx.len(), bounds.burst);
         let counters = router.counters().clone();
-        Worker {
-            io,
+        let Programs { settings, apps, now } = programs;
+        let mut host = Host::new(settings, apps, now);
+        host.start(now, &|to| router.source_towards(&fib, to))?;
+        Ok(Worker {
+            rx: io.rx,
+            pool: io.pool,
             router,
             fib,
             control,
-            mesh,
+            handed_over: mesh.from,
+            egresses: Egresses::new(io.tx, mesh.to, counters.clone()),
             out: Output::new(ports, burst),
             frames: Vec::with_capacity(burst),
-            local: Local::new(bounds.icmp_rate, bounds.icmp_burst),
+            host,
             burst,
             next_timeout: Instant::ZERO,
             counters,
             loops: Arc::default(),
-        }
+        })
     }
 
     /// How it spends its time.
@@ -103,11 +120,21 @@ impl<D: Device> Worker<D> {
         &self.counters
     }
 
+    /// What its TCP counted.
+    pub fn host_counters(&self) -> &Arc<HostCounters> {
+        self.host.counters()
+    }
+
+    /// How long there is nothing to do, if nothing arrives; `None`: for ever.
+    pub fn idle_for(&self, now: Instant) -> Option<Duration> {
+        self.host.idle_for(now)
+    }
+
     /// One loop. Gives whether there was anything to do.
     #[inline]
     pub fn poll_once(&mut self, now: Instant) -> bool {
         let mut busy = self.take_commands(now);
-        for at in 0..self.io.rx.len() {
+        for at in 0..self.rx.len() {
             busy |= self.poll_queue(at, now);
         }
         busy |= self.take_handed_over(now);
@@ -115,7 +142,9 @@ impl<D: Device> Worker<D> {
             self.next_timeout = now + TIMEOUT_EVERY;
             self.on_timeout(now);
         }
+        busy |= self.host.handle_timeout(now);
         self.leave(now);
+        busy |= self.serve(now);
         self.loops.loops.add(1);
         busy
     }
@@ -128,12 +157,12 @@ impl<D: Device> Worker<D> {
 
     #[inline]
     fn poll_queue(&mut self, at: usize, now: Instant) -> bool {
-        let (port, queue) = &mut self.io.rx[at];
+        let (port, queue) = &mut self.rx[at];
         let port = *port;
         if queue.rx_burst(&mut self.frames, self.burst) == 0 {
             return false;
         }
-        let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
+        let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
         self.router.handle_burst(&mut cx, port, &mut self.frames);
         self.settle(now);
         true
@@ -163,7 +192,7 @@ impl<D: Device> Worker<D> {
     }
 
     fn obey(&mut self, now: Instant, command: Command) {
-        let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
+        let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
         let router = &mut self.router;
         match command {
             Command::SetAdjacency(id, adjacency) => router.set_adjacency(id, adjacency),
@@ -177,6 +206,10 @@ impl<D: Device> Worker<D> {
             Command::Fail(key) => router.fail(&mut cx, key),
             Command::ArpRequest(target, to) => router.send_arp_request(&mut cx, target, to),
             Command::ArpAnnounce(iface, own) => router.send_arp_announcement(&mut cx, iface, own),
+            Command::Look(mut look) => {
+                self.host.look(&mut look);
+                drop(self.control.events.push(Up::Look(look)));
+            }
             Command::Pass => {}
         }
     }
@@ -184,13 +217,13 @@ impl<D: Device> Worker<D> {
     /// Takes what other workers handed over, a burst from each.
     fn take_handed_over(&mut self, now: Instant) -> bool {
         let mut busy = false;
-        for from in 0..self.mesh.from.len() {
-            let Some(ring) = &mut self.mesh.from[from] else { continue };
+        for from in 0..self.handed_over.len() {
+            let Some(ring) = &mut self.handed_over[from] else { continue };
             if ring.is_empty() {
                 continue;
             }
             busy = true;
-            let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
+            let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
             for _ in 0..self.burst {
                 let Ok(handed) = ring.pop() else { break };
                 match handed {
@@ -208,16 +241,16 @@ impl<D: Device> Worker<D> {
     #[inline]
     fn settle(&mut self, now: Instant) {
         if !self.out.local.is_empty() {
-            let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
-            self.local.deliver(&mut self.router, &mut cx);
+            let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
+            deliver(&mut self.host, &mut self.router, &mut cx);
         }
         for port in 0..self.out.tx.len() {
             if self.out.tx[port].len() >= FLUSH_AT {
-                self.flush_port(port);
+                self.egresses.flush(port, &mut self.out.tx[port]);
             }
         }
         if !self.out.steered.is_empty() {
-            self.hand_over_flows();
+            self.egresses.hand_over(&mut self.out.steered);
         }
         if !self.out.events.is_empty() {
             self.report();
@@ -230,47 +263,7 @@ impl<D: Device> Worker<D> {
         self.settle(now);
         for port in 0..self.out.tx.len() {
             if !self.out.tx[port].is_empty() {
-                self.flush_port(port);
-            }
-        }
-    }
-
-    /// Hands a port's batch to its queue, or to the worker that has one. What they have no room for is
-    /// dropped: whoever waits for a slow port makes all the others wait.
-    fn flush_port(&mut self, port: usize) {
-        let batch = &mut self.out.tx[port];
-        let reason = match &mut self.io.tx[port] {
-            Egress::Queue(queue) => {
-                let sent = queue.tx_burst(batch) as u64;
-                self.counters.tx.add(sent);
-                self.counters.ports[port].tx.add(sent);
-                DropReason::TxFull
-            }
-            Egress::HandOver(owner) => {
-                if let Some(Some(ring)) = self.mesh.to.get_mut(usize::from(*owner)) {
-                    let room = ring.slots().min(batch.len());
-                    for frame in batch.drain(..room) {
-                        // There is room: nobody else produces into this ring.
-                        drop(ring.push(HandOver::Transmit(PortId(port as u16), frame)));
-                    }
-                    self.counters.handed_out.add(room as u64);
-                }
-                DropReason::SteerFull
-            }
-        };
-        if !batch.is_empty() {
-            self.counters.count_drops(reason, batch.len() as u64);
-            Frame::free_bulk(batch);
-        }
-    }
-
-    #[cold]
-    fn hand_over_flows(&mut self) {
-        for Steered { owner, port, frame } in self.out.steered.drain(..) {
-            let ring = self.mesh.to.get_mut(usize::from(owner)).and_then(Option::as_mut);
-            match ring.map(|ring| ring.push(HandOver::Flow(port, frame))) {
-                Some(Ok(())) => self.counters.handed_out.add(1),
-                _ => self.counters.count_drops(DropReason::SteerFull, 1),
+                self.egresses.flush(port, &mut self.out.tx[port]);
             }
         }
     }
@@ -290,8 +283,25 @@ impl<D: Device> Worker<D> {
 
     #[cold]
     fn on_timeout(&mut self, now: Instant) {
-        let mut cx = Context { now, fib: &self.fib, pool: &mut self.io.pool, out: &mut self.out };
+        let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
         self.router.handle_timeout(&mut cx);
+        self.host.publish();
+    }
+
+    /// Programs, and then what TCP and UDP have to send: answers carry the ACKs of what they answer.
+    #[inline]
+    fn serve(&mut self, now: Instant) -> bool {
+        let (router, fib) = (&self.router, &self.fib);
+        let busy = self.host.run_apps(now, &|to| router.source_towards(fib, to));
+        if !self.host.wants_to_transmit() {
+            return busy;
+        }
+        let cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
+        self.host.transmit(&mut Sender::<D>::new(&mut self.router, cx, &mut self.egresses));
+        if !self.out.events.is_empty() {
+            self.report();
+        }
+        true
     }
 
     /// Takes all that was handed over and sends what is in the batches, but receives no more. Gives
@@ -302,6 +312,7 @@ impl<D: Device> Worker<D> {
             busy = true;
         }
         self.leave(now);
+        self.host.publish();
         busy
     }
 }

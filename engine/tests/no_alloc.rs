@@ -11,6 +11,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::Duration;
 
+use common::peer::Peer;
 use common::{Net, host, mac, port_mac, two_ports, udp_frame};
 use l2l3::forward::Isa;
 use sim::builder::{self, Flow, Ipv4, Tcp};
@@ -85,6 +86,43 @@ fn net(cores: &str, isa: Isa) -> Net {
     }
     net.settle();
     net
+}
+
+/// Echoes at steady state: every loop of it.
+#[test]
+fn echo() {
+    for cores in ["[0]", "[0, 1]"] {
+        let mut net = Net::new(&two_ports(cores, "[[service]]\nkind = \"echo\"\n"));
+        let mut peer = Peer::new(&mut net, LAN, 10, A, tcp::Config::default());
+        let us = |port| std::net::SocketAddrV4::new(US.into(), port);
+        let ids: Vec<_> = (0..8).map(|n| peer.connect_from(net.now(), 5000 + n, us(7))).collect();
+        peer.settle(&mut net);
+        let (mut total, mut back) = (0, 0);
+        for round in 0..400_u32 {
+            for id in &ids {
+                peer.give(net.now(), *id, &[7; 3000][..1 + round as usize * 7]);
+            }
+            // Some are opened and closed, too.
+            let brief = peer.connect(net.now(), us(7));
+            net.inject(LAN, 0, &udp_frame(LAN, A, US, (9, 7), b"a datagram"));
+            for _ in 0..6 {
+                let now = net.clock.advance(Duration::from_micros(700));
+                for worker in &mut net.workers {
+                    total += calls(|| _ = worker.poll_once(now));
+                }
+                net.control.poll(now);
+                net.hear();
+                peer.step(&mut net);
+            }
+            back += ids.iter().map(|id| peer.take(net.now(), *id).0.len()).sum::<usize>();
+            peer.shard.close(net.now(), brief);
+            net.take_sent();
+        }
+        assert!(back > 4_000_000, "{back}");
+        assert_eq!(total, 0, "on cores {cores}");
+        peer.settle(&mut net);
+        net.finish();
+    }
 }
 
 /// Feeds the frames that `make` gives for each round, and counts the allocator's calls in the loops.

@@ -59,6 +59,7 @@ fn start(text: &str, env: SimEnv, prepare: impl FnOnce(&Path)) -> Running {
             env,
             rss_key: RssKey::SYMMETRIC,
             seed: 3,
+            secret: [3; 16],
             isa: Isa::detect(),
         };
         let lines = RefCell::new(vec![]);

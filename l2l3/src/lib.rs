@@ -14,5 +14,6 @@ pub mod interface;
 pub mod limit;
 pub mod neighbour;
 pub mod options;
+pub mod quote;
 pub mod reassembly;
 pub mod router;

@@ -1,28 +1,29 @@
 //! The CLOSED state: no connection and no listener takes the segment.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 
-use wire::checksum::pseudo_header;
-use wire::ipv4::protocol;
-use wire::{IntoBytes, Ipv4Header, TcpFlags, TcpHeader, U16, U32};
+use wire::TcpFlags;
 
-use crate::{Segment, SeqNumber};
+use crate::packet::{EcnField, SegmentOut};
+use crate::{Options, Segment, SeqNumber, UnscaledWindow};
 
-/// A reset to be sent.
+/// What is to be sent outside of any connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Reset {
-    /// From whom: the destination of the segment it answers.
-    pub src: SocketAddrV4,
-    /// To whom.
-    pub dst: SocketAddrV4,
-    /// Its sequence number.
-    pub seq: SeqNumber,
-    /// What it acknowledges; `None` if its ACK bit is off.
-    pub ack: Option<SeqNumber>,
+pub enum Reply {
+    /// Nothing.
+    None,
+    /// A reset.
+    Reset(SegmentOut),
+}
+
+impl From<Option<SegmentOut>> for Reply {
+    fn from(reset: Option<SegmentOut>) -> Self {
+        reset.map_or(Reply::None, Reply::Reset)
+    }
 }
 
 /// What answers a segment that nobody takes, if anything does.
-pub fn reset_for(segment: &Segment) -> Option<Reset> {
+pub fn reset_for(segment: &Segment) -> Option<SegmentOut> {
     //= RFC 9293 section 3.10.7.1: a reset is discarded, never answered.
     if segment.rst() {
         return None;
@@ -38,56 +39,40 @@ pub fn reset_for(segment: &Segment) -> Option<Reset> {
         Some(ack) => (ack, None),
         None => (SeqNumber::ZERO, Some(segment.seq + segment.len())),
     };
-    Some(Reset { src: segment.dst, dst: segment.src, seq, ack })
+    Some(SegmentOut {
+        src: segment.dst,
+        dst: segment.src,
+        seq,
+        ack,
+        flags: TcpFlags::RST,
+        window: UnscaledWindow(0),
+        options: Options::default(),
+        ecn: EcnField::NotEct,
+    })
 }
 
-fn is_host(addr: Ipv4Addr) -> bool {
+pub(crate) fn is_host(addr: Ipv4Addr) -> bool {
     !(addr.is_unspecified() || addr.is_multicast() || addr.is_broadcast())
-}
-
-impl Reset {
-    /// Bytes of the packet: an IPv4 and a TCP header.
-    pub const LEN: usize = Ipv4Header::LEN + TcpHeader::LEN;
-
-    /// Writes the reset as an IPv4 packet, checksums included. It may not be fragmented, so its
-    /// identification is 0 (RFC 6864 section 4.1).
-    pub fn write(&self, out: &mut [u8; Self::LEN]) {
-        let (src, dst) = (*self.src.ip(), *self.dst.ip());
-        let mut ipv4 = Ipv4Header::new(src, dst, protocol::TCP, TcpHeader::LEN);
-        ipv4.flags_fragment = U16::new(Ipv4Header::DF);
-        ipv4.fill_checksum();
-        let ack_flag = if self.ack.is_some() { TcpFlags::ACK } else { TcpFlags::default() };
-        let mut tcp = TcpHeader {
-            src_port: U16::new(self.src.port()),
-            dst_port: U16::new(self.dst.port()),
-            seq: U32::new(self.seq.get()),
-            ack: U32::new(self.ack.unwrap_or_default().get()),
-            flags: TcpFlags::RST | ack_flag,
-            ..TcpHeader::default()
-        };
-        tcp.set_header_len(TcpHeader::LEN);
-        let sum = pseudo_header(src, dst, protocol::TCP, TcpHeader::LEN as u16);
-        tcp.checksum = U16::new(sum.add_bytes(tcp.as_bytes()).finish());
-        let (front, back) = out.split_at_mut(Ipv4Header::LEN);
-        front.copy_from_slice(ipv4.as_bytes());
-        back.copy_from_slice(tcp.as_bytes());
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddrV4;
+
     use proptest::prelude::*;
     use wire::Ipv4View;
 
     use super::*;
+    use crate::config::Config;
+    use crate::connection::Settings;
+    use crate::packet::Packet;
     use crate::segment::tests::{DST, SRC, segment};
+    use crate::testing::Bytes;
     use crate::{Checksum, ReceiveWindow, Window};
 
     #[test]
     fn answers() {
-        let reset = |seq, ack: Option<u32>| {
-            Some(Reset { src: DST, dst: SRC, seq: SeqNumber::new(seq), ack: ack.map(SeqNumber::new) })
-        };
+        let reset = |seq, ack: Option<u32>| Some((SeqNumber::new(seq), ack.map(SeqNumber::new)));
         let (syn, ack, fin, rst) = (TcpFlags::SYN, TcpFlags::ACK, TcpFlags::FIN, TcpFlags::RST);
         let none = TcpFlags::default();
         let cases = [
@@ -109,7 +94,12 @@ mod tests {
             ("RST SYN", segment(100, 7, rst | syn, b""), None),
         ];
         for (name, segment, want) in cases {
-            assert_eq!(reset_for(&segment), want, "{name}");
+            let reset = reset_for(&segment);
+            assert_eq!(reset.map(|reset| (reset.seq, reset.ack)), want, "{name}");
+            assert!(
+                reset.is_none_or(|reset| (reset.src, reset.dst, reset.flags) == (DST, SRC, rst)),
+                "{name}"
+            );
         }
     }
 
@@ -125,16 +115,20 @@ mod tests {
 
     #[test]
     fn writes_a_packet() {
-        let reset =
-            Reset { src: DST, dst: SRC, seq: SeqNumber::ZERO, ack: Some(SeqNumber::new(0x0102_0305)) };
-        let mut out = [0xee; Reset::LEN];
-        reset.write(&mut out);
+        let out = written(&reset_for(&segment(0x0102_0304, 0, TcpFlags::SYN, b"")).unwrap());
         #[rustfmt::skip]
         let want = [
             0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0x4e, 0x99, 198, 51, 100, 2, 192, 0, 2, 1,
             0, 80, 0x9c, 0x40, 0, 0, 0, 0, 1, 2, 3, 5, 0x50, 0x14, 0, 0, 0x23, 0x02, 0, 0,
         ];
         assert_eq!(out, want);
+    }
+
+    fn written(reset: &SegmentOut) -> [u8; 40] {
+        let mut out = [0xee; 40];
+        Packet::<Bytes> { segment: *reset, ip: Settings::default().ip(&Config::default()), payload: None }
+            .write_headers(&mut out);
+        out
     }
 
     fn any_segment() -> impl Strategy<Value = (u32, u32, TcpFlags, usize)> {
@@ -150,8 +144,7 @@ mod tests {
                 prop_assert!(flags.contains(TcpFlags::RST));
                 return Ok(());
             };
-            let mut out = [0; Reset::LEN];
-            reset.write(&mut out);
+            let out = written(&reset);
             let packet = Ipv4View::parse(&out, out.len()).unwrap();
             prop_assert!(packet.checksum_ok());
             let (src, dst) = (packet.header.src(), packet.header.dst());

@@ -1,33 +1,48 @@
-//! TCP, sans-IO: no clock, no random source, no system call, no `unsafe`.
+//! TCP and UDP, sans-IO: no clock, no random source, no system call, no `unsafe`.
 //!
-//! # What stands
+//! Whoever drives it says what time it is, hands in packets, and takes packets out. Start with [`Shard`]: a
+//! core's TCP, with all connections whose flows that core owns. UDP is in [`udp`].
 //!
-//! - [`seq`]: sequence numbers, which compare modulo 2^32 (RFC 9293 section 3.4).
-//! - [`segment`]: a received segment, checked once, in the terms of the RFC (SEG.SEQ, SEG.ACK, SEG.LEN,
-//!   SEG.WND).
-//! - [`acceptability`]: whether a segment lies in the receive window (RFC 9293 section 3.10.7.4).
-//! - [`closed`]: the CLOSED state: what answers a segment that no connection and no listener takes
-//!   (RFC 9293 section 3.10.7.1), written out as an IPv4 packet.
+//! ```text
+//! packet -> Segment::parse -> demux --+--> Connection::handle_segment --> recovery, congestion, receive
+//!                                     +--> listen: SYN queue, cookies --> a new connection
+//!                                     +--> time_wait
+//!                                     +--> closed: a reset
+//! application: accept, receive, send, close, ...
+//! poll_transmit -> Connection::poll_transmit -> Packet: headers, and payload by reference
+//! ```
 //!
-//! # What does not stand yet
+//! - [`segment`], [`options`], [`seq`]: what arrives, in the terms of RFC 9293; [`packet`]: what leaves.
+//! - [`shard`]: which connection a packet is for, the application's calls, events, timers.
+//! - [`connection`]: one connection's states, input, output and timers.
+//! - [`recovery`]: what is in flight, and what is lost: SACK, RACK-TLP, RTO, F-RTO, PRR.
+//! - [`congestion`]: CUBIC with HyStart++, NewReno, pacing.
+//! - [`receive`]: the receive queue, out-of-order data, SACK blocks, the window and its tuning.
+//! - [`send`]: bytes that are not acknowledged yet, by reference.
+//! - [`listen`]: handshakes: SYN queue, cookies, initial sequence numbers. [`closed`]: nobody listens.
+//! - [`demux`], [`wheel`], [`time_wait`], [`pool`], [`ports`], [`budget`]: tables with a fixed size.
 //!
-//! Everything a connection needs: the other ten states, retransmission, congestion control, timers,
-//! reassembly of the byte stream, options (they are handed over as bytes), demultiplexing and sockets;
-//! and UDP. Nor are resets rate limited here: whoever sends them does that.
+//! Everything has a bound that is set at start ([`Config`]). Nothing is allocated after that.
 #![forbid(unsafe_code)]
 
 pub mod acceptability;
+pub mod budget;
 pub mod closed;
+pub mod config;
 pub mod congestion;
 pub mod connection;
+pub mod counters;
 pub mod demux;
 pub mod listen;
 pub mod options;
+pub mod packet;
 pub mod pool;
 pub mod ports;
 pub mod receive;
 pub mod recovery;
 pub mod segment;
+pub mod send;
+mod sender;
 pub mod seq;
 pub mod shard;
 pub mod time;
@@ -36,11 +51,15 @@ pub mod udp;
 pub mod wheel;
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod testing;
 
 pub use acceptability::{ReceiveWindow, Window};
-pub use closed::{Reset, reset_for};
+pub use closed::{Reply, reset_for};
+pub use config::Config;
 pub use options::{Options, SackBlocks, SeqRange, Timestamps};
 pub use segment::{Checksum, Segment, UnscaledWindow};
 pub use seq::SeqNumber;
+pub use shard::Shard;
 pub use time::{Micros, Tick};

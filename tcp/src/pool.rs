@@ -199,6 +199,63 @@ impl<T> Pool<T> {
     }
 }
 
+/// Values with a place of their own, which they keep until they are removed. Bounded.
+///
+/// Memory for all is reserved at the start and touched when first used.
+#[derive(Debug)]
+pub struct Slab<T> {
+    pool: Pool<T>,
+}
+
+impl<T> Slab<T> {
+    /// A slab of at most `limit` values.
+    ///
+    /// # Panics
+    /// If `limit` is 2^32 - 1 or more.
+    pub fn new(limit: usize) -> Self {
+        Slab { pool: Pool::new(limit) }
+    }
+
+    /// How many values it has.
+    pub const fn len(&self) -> usize {
+        self.pool.used
+    }
+
+    /// Whether it has none.
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes `value` in; gives its place.
+    ///
+    /// # Errors
+    /// Gives it back if the slab is at its limit.
+    pub fn insert(&mut self, value: T) -> Result<u32, T> {
+        self.pool.take_node(value, NONE)
+    }
+
+    /// The value at a place, if there is one.
+    #[inline]
+    pub fn get(&self, place: u32) -> Option<&T> {
+        self.pool.nodes.get(place as usize)?.value.as_ref()
+    }
+
+    /// The value at a place, if there is one, to be changed.
+    #[inline]
+    pub fn get_mut(&mut self, place: u32) -> Option<&mut T> {
+        self.pool.nodes.get_mut(place as usize)?.value.as_mut()
+    }
+
+    /// Takes the value at a place out.
+    pub fn remove(&mut self, place: u32) -> Option<T> {
+        let node = self.pool.nodes.get_mut(place as usize)?;
+        let value = node.value.take()?;
+        node.next = std::mem::replace(&mut self.pool.free, place);
+        self.pool.used -= 1;
+        Some(value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
@@ -225,6 +282,16 @@ mod tests {
         assert_eq!(values(&pool, &a), [1, 3]);
         pool.clear(&mut a);
         assert_eq!((pool.used(), a.is_empty(), a.first(), a.last()), (0, true, None, None));
+    }
+
+    #[test]
+    fn a_slab_keeps_places() {
+        let mut slab = Slab::new(2);
+        assert_eq!((slab.insert('a'), slab.insert('b'), slab.insert('c')), (Ok(0), Ok(1), Err('c')));
+        assert_eq!((slab.remove(0), slab.remove(0), slab.remove(7)), (Some('a'), None, None));
+        assert_eq!((slab.len(), slab.get(0), slab.get(1)), (1, None, Some(&'b')));
+        assert_eq!(slab.get_mut(1), Some(&mut 'b'));
+        assert_eq!((slab.insert('d'), slab.get(0), slab.get(9)), (Ok(0), Some(&'d'), None));
     }
 
     proptest! {

@@ -32,13 +32,16 @@ pub struct LinkConfig {
     pub jitter: Duration,
     /// Probability that a frame is lost.
     pub loss: f64,
+    /// Probability that a frame is lost right after another was: losses come in runs.
+    pub loss_run: f64,
     /// Probability that a frame arrives twice.
     pub duplication: f64,
     /// Probability that a frame comes late by `reorder_delay`.
     pub reordering: f64,
     /// How late a reordered frame is.
     pub reorder_delay: Duration,
-    /// Probability that one bit of a frame is inverted.
+    /// Probability that one to three bits of a frame are inverted, all in one word of 16: damage that the
+    /// Internet checksum always shows.
     pub corruption: f64,
     /// Frames that wait for the link, the one on its way out included; more are dropped. Without a
     /// rate none wait.
@@ -52,6 +55,7 @@ impl Default for LinkConfig {
             delay: Duration::ZERO,
             jitter: Duration::ZERO,
             loss: 0.0,
+            loss_run: 0.0,
             duplication: 0.0,
             reordering: 0.0,
             reorder_delay: Duration::ZERO,
@@ -98,6 +102,8 @@ pub struct Link {
     flight: EventQueue<(u64, SimFrame)>,
     /// The highest number that came out.
     newest: u64,
+    /// The last frame was lost.
+    losing: bool,
 }
 
 #[derive(Debug)]
@@ -127,6 +133,7 @@ impl Link {
             last_arrival: Instant::ZERO,
             flight: EventQueue::new(),
             newest: 0,
+            losing: false,
         }
     }
 
@@ -158,13 +165,14 @@ impl Link {
             self.stats.overflowed += 1;
             return;
         };
-        if self.chance.loss.chance(self.config.loss) {
+        let loss = if self.losing { self.config.loss.max(self.config.loss_run) } else { self.config.loss };
+        self.losing = self.chance.loss.chance(loss);
+        if self.losing {
             self.stats.lost += 1;
             return;
         }
         if self.chance.corruption.chance(self.config.corruption) && !frame.is_empty() {
-            frame.flip_bit(self.chance.corruption.index(frame.len() * 8));
-            self.stats.corrupted += 1;
+            self.corrupt(&mut frame);
         }
         let copy = self.copy(&frame);
         let arrival = self.arrival(departure);
@@ -207,6 +215,20 @@ impl Link {
         let departure = start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
         self.departures.push_back(departure);
         Some(departure)
+    }
+
+    fn corrupt(&mut self, frame: &mut SimFrame) {
+        let chance = &mut self.chance.corruption;
+        let word = chance.index(frame.len().div_ceil(2)) * 16;
+        // The first lies within the frame even where that ends in the middle of the word.
+        let mut bits = [chance.index(8), chance.index(16), chance.index(16)].map(|bit| word + bit);
+        bits.sort_unstable();
+        for (i, bit) in bits.into_iter().enumerate() {
+            if i == 0 || bits[i - 1] != bit {
+                frame.flip_bit(bit);
+            }
+        }
+        self.stats.corrupted += 1;
     }
 
     fn copy(&mut self, frame: &SimFrame) -> Option<SimFrame> {
@@ -275,6 +297,7 @@ mod tests {
             delay: Duration::from_millis(1),
             jitter: Duration::from_micros(100),
             loss: 0.05,
+            loss_run: 0.0,
             duplication: 0.02,
             reordering: 0.03,
             reorder_delay: Duration::from_micros(500),
@@ -388,15 +411,28 @@ mod tests {
     }
 
     #[test]
-    fn corruption_inverts_one_bit() {
+    fn corruption_inverts_a_few_bits_of_one_word() {
         let config = LinkConfig { corruption: 1.0, ..LinkConfig::default() };
         let (arrived, _) = trace(config, 8, 200);
         for (n, (_, bytes)) in arrived.iter().enumerate() {
             let mut sent = [0; 100];
             sent[..4].copy_from_slice(&(n as u32).to_be_bytes());
             let bits: u32 = bytes.iter().zip(sent).map(|(a, b)| (a ^ b).count_ones()).sum();
-            assert_eq!(bits, 1);
+            assert!((1..=3).contains(&bits));
+            let words = bytes.chunks(2).zip(sent.chunks(2)).filter(|(a, b)| a != b).count();
+            assert_eq!(words, 1);
         }
+    }
+
+    #[test]
+    fn losses_come_in_runs() {
+        let config = LinkConfig { loss: 0.01, loss_run: 0.75, ..LinkConfig::default() };
+        let (arrived, stats) = trace(config, 10, 50_000);
+        let number = |n: usize| u32::from_be_bytes(arrived[n].1[..4].try_into().unwrap());
+        let gaps = (1..arrived.len()).filter(|n| number(*n) - number(n - 1) > 1).count();
+        // A run is 1 / (1 - 0.75) frames long in the mean.
+        let mean = stats.lost as f64 / gaps as f64;
+        assert!((3.5..4.5).contains(&mean), "{mean}");
     }
 
     /// One impairment's choices do not hang on whether another is on.

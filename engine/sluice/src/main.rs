@@ -1,9 +1,10 @@
-//! `sluice`: an IPv4 router appliance on DPDK.
+//! `sluice`: an IPv4 router appliance and TCP server on DPDK.
 
 mod check;
 mod device;
 mod doctor;
 mod run;
+mod serve;
 mod show;
 mod table;
 
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// A DPDK poll-mode packet engine: IPv4 router.
+/// A DPDK poll-mode packet engine: IPv4 router and TCP server.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
 struct Cli {
@@ -28,12 +29,14 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Run an echo server, TCP and UDP, without a configuration file.
+    Echo(serve::Echo),
     /// Check a configuration file: says all its errors at once, or the plan.
     Check {
         /// The configuration file.
         file: PathBuf,
     },
-    /// Show what a running router does.
+    /// Show what a running router or server does.
     Show(show::Show),
     /// Look for what this machine lacks, and say what mends it.
     Doctor {
@@ -46,6 +49,7 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => run::run(&config),
+        Command::Echo(echo) => serve::echo(&echo),
         Command::Check { file } => check::check(&file),
         Command::Show(show) => show::show(&show),
         Command::Doctor { json } => doctor::run(&doctor::DoctorOptions { json }),

@@ -30,6 +30,11 @@ pub(crate) fn run(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    run_config(config)
+}
+
+/// Runs what `config` describes.
+pub(crate) fn run_config(config: Config) -> ExitCode {
     match start(config) {
         Ok(report) => finish(&report),
         Err(error) => crate::fail(error),
@@ -51,14 +56,16 @@ fn start(config: Config) -> Result<Report, Error> {
     let workers = worker_queues(&plan, &ports, &pools)?;
     let storage = route_memory(&eal, &config);
     let (name, socket) = (config.name.clone(), config.control.socket.clone());
+    let own_macs: Vec<bool> = config.ports.iter().map(has_own_mac).collect();
     let setup = Setup::<Dpdk> {
         config,
-        ports: ports.into_iter().map(port_info).collect::<Result<_, _>>()?,
+        ports: own_macs.into_iter().zip(ports).map(port_info).collect::<Result<_, _>>()?,
         workers,
         storage,
         env: DpdkEnv { eal, clock: TscClock::start() },
         rss_key: RssKey::SYMMETRIC,
         seed: seed(),
+        secret: secret()?,
         isa,
     };
     let listen = || {
@@ -184,11 +191,12 @@ fn caps(port: &Port) -> Result<Caps, pmd::Error> {
     Ok(Caps { rx_queues: device.max_rx_queues, tx_queues: device.max_tx_queues })
 }
 
-/// Whether every frame fits into one mbuf, so that devices may take and free them the fast way.
-fn single_segment(plan: &Plan) -> bool {
+/// Whether every frame lies in one mbuf that nothing else refers to, so that devices may take and free them
+/// the fast way. What services send refers to payload.
+fn single_segment(config: &Config, plan: &Plan) -> bool {
     // The headers of a tagged frame come on top of the MTU.
     let longest = plan.ports.iter().map(|port| port.mtu).max().unwrap_or(0) + 18;
-    longest <= plan.mbufs.data_room
+    config.services.is_empty() && longest <= plan.mbufs.data_room
 }
 
 /// Makes a pool on each NUMA node that has a port, then sets the ports up and starts them. Gives the
@@ -204,7 +212,7 @@ fn start_ports(eal: &Eal, config: &Config, plan: &Plan, ports: &[Port]) -> Resul
             place.insert(Mempool::new(eal, &name, mbufs.total, mbufs.cache_size, mbufs.data_room, node)?);
         }
     }
-    let single = single_segment(plan);
+    let single = single_segment(config, plan);
     for (at, (port, wanted)) in ports.iter().zip(&config.ports).enumerate() {
         let planned = &plan.ports[at];
         let settings = PortConfig {
@@ -248,10 +256,20 @@ fn worker_queues(plan: &Plan, ports: &[Port], pools: &[Mempool]) -> Result<Vec<W
     Ok(workers)
 }
 
-fn port_info(port: Port) -> Result<PortInfo, Error> {
+/// Whether a port's Ethernet address may be another than its device's. The driver gives a TAP's address to the
+/// kernel's end too, which would then take our frames for its own; but it filters nothing.
+fn has_own_mac(port: &config::Port) -> bool {
+    port.device_name().starts_with("net_tap") && port.mac.is_none()
+}
+
+fn port_info((own_mac, port): (bool, Port)) -> Result<PortInfo, Error> {
     let info = port.info().ok_or("a port lost its configuration")?;
+    let mut mac = info.capabilities.mac;
+    if own_mac {
+        mac.0[5] ^= 1;
+    }
     Ok(PortInfo {
-        mac: info.capabilities.mac,
+        mac,
         rx_queues: info.rx_queues,
         tx_queues: info.tx_queues,
         handle: Box::new(DpdkPort(port)),
@@ -263,6 +281,14 @@ fn route_memory(eal: &Eal, config: &Config) -> Option<(Storage, Storage)> {
     let level1 = HugeTable::new(eal, layout::LEVEL1_LEN, None).ok()?;
     let level2 = HugeTable::new(eal, config.limits.route_groups() * layout::GROUP_LEN, None).ok()?;
     Some((Box::new(level1), Box::new(level2)))
+}
+
+/// Something that must not be guessed, from the operating system.
+fn secret() -> std::io::Result<[u8; 16]> {
+    use std::io::Read;
+    let mut secret = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
+    Ok(secret)
 }
 
 /// Something that others cannot guess.

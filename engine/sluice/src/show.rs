@@ -9,6 +9,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use engine::api::{DropReport, NeighbourReport, PortReport, Reply, Request, RouteReport, WorkerReport};
 
+mod tcp;
+
 use crate::table::table;
 
 /// What to show, of whom, and how.
@@ -49,6 +51,20 @@ enum What {
     },
     /// Workers: how they spend their time, and their books.
     Workers,
+    /// Connections: TCP, with their windows and round-trip times.
+    Connections {
+        /// At most so many.
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Listeners: TCP, of each worker.
+    Listeners,
+    /// TCP: what it has, and what it has counted.
+    Tcp {
+        /// Counters that are zero, too.
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 pub(crate) fn show(show: &Show) -> ExitCode {
@@ -59,6 +75,9 @@ pub(crate) fn show(show: &Show) -> ExitCode {
         What::Neighbours => Request::Neighbours,
         What::Drops { .. } => Request::Drops,
         What::Workers => Request::Workers,
+        What::Connections { limit } => Request::Connections { limit },
+        What::Listeners => Request::Listeners,
+        What::Tcp { .. } => Request::Tcp,
     };
     let line = match ask(&socket, &request) {
         Ok(line) => line,
@@ -97,6 +116,9 @@ fn render(reply: &Reply, what: What) -> String {
         Reply::Neighbours(neighbours) => self::neighbours(neighbours),
         Reply::Drops(drops) => self::drops(drops, matches!(what, What::Drops { all: true })),
         Reply::Workers(workers) => self::workers(workers),
+        Reply::Connections(report) => tcp::connections(report),
+        Reply::Listeners(listeners) => tcp::listeners(listeners),
+        Reply::Tcp(counters) => tcp::counters(counters, matches!(what, What::Tcp { all: true })),
         Reply::Error(error) => error.clone(),
     }
 }

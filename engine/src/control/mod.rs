@@ -2,6 +2,7 @@
 //! changes. Sans-IO, like the data plane: [`server`] gives it time and requests.
 
 mod hops;
+mod looks;
 mod neighbours;
 mod routes;
 pub mod server;
@@ -20,9 +21,11 @@ use l2l3::router::{Counters, Event};
 use wire::{Instant, MacAddr};
 
 use crate::device::PortHandle;
+use crate::host::HostCounters;
 use crate::link::{Command, ControlEnd, Up};
 use crate::worker::LoopCounters;
 use hops::Hops;
+use looks::Looks;
 
 /// How often gateways are looked through for those that nobody asks for.
 const GATEWAYS_EVERY: Duration = Duration::from_secs(1);
@@ -71,6 +74,8 @@ pub struct WorkerInfo {
     pub link: ControlEnd,
     /// What it counted.
     pub counters: Arc<Counters>,
+    /// What its TCP counted.
+    pub host: Arc<HostCounters>,
     /// How it spends its time.
     pub loops: Arc<LoopCounters>,
 }
@@ -99,6 +104,8 @@ pub struct Control {
     workers: Vec<WorkerInfo>,
     /// With the count of commands that each worker must have carried out before.
     after: VecDeque<(Vec<u64>, Then)>,
+    /// What operators asked the workers for.
+    looks: Looks,
     /// Whether the log says already that there is no adjacency for a neighbour.
     told_full: bool,
     log: Vec<String>,
@@ -138,6 +145,7 @@ impl Control {
             ports,
             workers: Vec::new(),
             after: VecDeque::new(),
+            looks: Looks::default(),
             told_full: false,
             log: Vec::new(),
         };
@@ -221,6 +229,7 @@ impl Control {
                 self.neighbours.handle_resolve(now, Key { iface, ip })
             }
             Ok(Up::Retired(group)) => drop(group),
+            Ok(Up::Look(look)) => self.take_look(worker, look),
             Err(rtrb::PopError::Empty) => {}
         }
     }

@@ -21,6 +21,8 @@ const MAX_REQUEST: u64 = 64 * 1024;
 const MAX_CONNECTIONS: usize = 32;
 /// The longest sleep, even without news or deadlines.
 const TICK: Duration = Duration::from_millis(100);
+/// How long workers may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How often the devices are asked whether they are still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -119,11 +121,31 @@ async fn answer<E: Env>(control: Rc<RefCell<Control>>, env: E, stream: UnixStrea
             return Ok(());
         }
         let reply = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => control.borrow().handle_request(env.now(), &request),
+            Ok(request) => {
+                let reply = control.borrow().handle_request(env.now(), &request);
+                match reply {
+                    Some(reply) => reply,
+                    None => ask_workers(&control, request).await,
+                }
+            }
             Err(error) => Reply::Error(format!("the request was not understood: {error}")),
         };
         let mut text = serde_json::to_vec(&reply)?;
         text.push(b'\n');
         writer.write_all(&text).await?;
     }
+}
+
+/// What the workers say.
+async fn ask_workers(control: &Rc<RefCell<Control>>, request: Request) -> Reply {
+    const LOOK_AGAIN: Duration = Duration::from_millis(1);
+    let question = control.borrow_mut().ask_workers(request);
+    for _ in 0..PATIENCE.as_millis() / LOOK_AGAIN.as_millis() {
+        if let Some(reply) = control.borrow_mut().answer(question) {
+            return reply;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    control.borrow_mut().forget(question);
+    Reply::Error("a worker does not answer".into())
 }

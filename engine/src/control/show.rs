@@ -7,12 +7,14 @@ use wire::{DropReason, Instant, Ipv4Prefix};
 
 use super::Control;
 use super::hops::Role;
-use crate::api::{DropReport, NeighbourReport, PortReport, Reply, Request, Route, RouteReport, WorkerReport};
+use crate::api::{
+    DropReport, NeighbourReport, PortReport, Reply, Request, Route, RouteReport, TcpReport, WorkerReport,
+};
 
 impl Control {
-    /// Answers a request.
-    pub fn handle_request(&self, now: Instant, request: &Request) -> Reply {
-        match request {
+    /// Answers a request; `None` if the workers must be [asked](Self::ask_workers).
+    pub fn handle_request(&self, now: Instant, request: &Request) -> Option<Reply> {
+        Some(match request {
             Request::Ports => Reply::Ports(self.port_reports()),
             Request::Routes { address: Some(address), .. } => {
                 let covering = self.fib.covering(*address);
@@ -28,7 +30,9 @@ impl Control {
             Request::Neighbours => Reply::Neighbours(self.neighbour_reports(now)),
             Request::Drops => Reply::Drops(self.drop_reports()),
             Request::Workers => Reply::Workers(self.worker_reports()),
-        }
+            Request::Tcp => Reply::Tcp(self.tcp_reports()),
+            Request::Connections { .. } | Request::Listeners => return None,
+        })
     }
 
     /// The books of all workers together.
@@ -117,6 +121,17 @@ impl Control {
             }
         };
         DropReason::ALL.iter().map(report).collect()
+    }
+
+    fn tcp_reports(&self) -> Vec<TcpReport> {
+        let by_worker: Vec<Vec<_>> = self.workers.iter().map(|w| w.host.iter().collect()).collect();
+        let Some(first) = by_worker.first() else { return vec![] };
+        let report = |(at, (name, _, text)): (usize, &(&str, u64, &str))| {
+            let by_worker: Vec<u64> = by_worker.iter().map(|worker| worker[at].1).collect();
+            let value = by_worker.iter().sum();
+            TcpReport { name: (*name).into(), value, by_worker, text: (*text).into() }
+        };
+        first.iter().enumerate().map(report).collect()
     }
 
     pub(crate) fn worker_reports(&self) -> Vec<WorkerReport> {

@@ -1,6 +1,8 @@
 //! An engine on simulated devices: its ports are pipes, at whose far ends are simulated hosts or the test.
 #![allow(dead_code, reason = "no test binary uses all of it")]
 
+pub(crate) mod peer;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use engine::api::{NeighbourReport, PortStatus, Reply, Request, Route};
 use engine::control::{Control, PortInfo};
 use engine::device::{Device, Env, PortHandle};
 use engine::link::Wake;
-use engine::run::workers;
+use engine::run::{Apps, Common, workers};
 use engine::worker::{Egress, Worker, WorkerIo};
 use l2l3::forward::Isa;
 use l2l3::interface::PortId;
@@ -149,6 +151,8 @@ pub(crate) fn parts(config: Config) -> Parts {
     for (at, port) in config.ports.iter().enumerate() {
         let queues = |asked: Option<u16>| asked.map_or(count, |n| usize::from(n).min(count));
         let (rx, tx) = (queues(port.rx_queues), queues(port.tx_queues));
+        // A file that says nothing of descriptors wants queues that are never full.
+        let depth = if port.tx_descriptors == 1024 { PIPE } else { port.tx_descriptors.into() };
         let mut wire = Wire { to: vec![], from: vec![] };
         for (worker, io) in io.iter_mut().enumerate() {
             if worker < rx {
@@ -157,7 +161,7 @@ pub(crate) fn parts(config: Config) -> Parts {
                 io.rx.push((PortId(at as u16), queue));
             }
             if worker < tx {
-                let (queue, from) = pipe(PIPE);
+                let (queue, from) = pipe(depth);
                 wire.from.push(from);
                 io.tx.push(Egress::Queue(queue));
             } else {
@@ -215,6 +219,8 @@ pub(crate) struct Net {
     pub(crate) crowds: BTreeSet<usize>,
     /// All that was sent, oldest first.
     pub(crate) sent: Vec<Sent>,
+    /// How many that was, those that were taken from the record included.
+    pub(crate) sent_ever: usize,
     /// What an operator was told.
     pub(crate) log: Vec<String>,
 }
@@ -225,12 +231,21 @@ impl Net {
     }
 
     pub(crate) fn with_isa(text: &str, isa: Isa) -> Net {
+        let services = config(text).services;
+        Net::with_apps(text, isa, || engine::app::services(&services))
+    }
+
+    /// With programs that the configuration does not name; it must name one, or there is room for none.
+    pub(crate) fn with_apps(text: &str, isa: Isa, apps: impl Fn() -> Apps<SimDevice>) -> Net {
         let Parts { config, ports, handles, io, wires, pool } = parts(config(text));
         let clock = Clock::new();
         clock.advance(Duration::from_secs(1));
         let wake = Arc::<Wake>::default();
-        let mut control = Control::new(config.clone(), ports, None, clock.now(), 7).unwrap();
-        let (workers, infos) = workers::<SimDevice>(&config, &control, io, &wake, &RssKey::SYMMETRIC, 7, isa);
+        let mut control = Control::new(config, ports, None, clock.now(), 7).unwrap();
+        let apps = io.iter().map(|_| apps()).collect();
+        let (rss_key, secret) = (RssKey::SYMMETRIC, *b"a secret of ours");
+        let common = Common { wake, rss_key, seed: 7, secret, isa, now: clock.now() };
+        let (workers, infos) = workers::<SimDevice>(&control, io, apps, &common).unwrap();
         control.attach(clock.now(), infos);
         Net {
             clock,
@@ -243,6 +258,7 @@ impl Net {
             deaf: BTreeSet::new(),
             crowds: BTreeSet::new(),
             sent: vec![],
+            sent_ever: 0,
             log: vec![],
         }
     }
@@ -294,6 +310,7 @@ impl Net {
                         answers.extend(crowd_answer(&sent).map(|answer| (port, answer)));
                     }
                     self.sent.push(sent);
+                    self.sent_ever += 1;
                 }
             }
         }
@@ -327,7 +344,13 @@ impl Net {
         while self.now() < end {
             let tick = self.now() + Duration::from_millis(100);
             let hosts = self.hosts.iter().filter_map(|(_, host)| host.next_deadline());
-            let due = hosts.chain(self.control.next_deadline()).filter(|due| *due > self.now()).min();
+            let workers = self.workers.iter().filter_map(|worker| worker.idle_for(self.now()));
+            let workers = workers.map(|idle| self.now() + idle);
+            let due = hosts
+                .chain(self.control.next_deadline())
+                .chain(workers)
+                .filter(|due| *due > self.now())
+                .min();
             self.clock.advance_to(due.map_or(tick, |due| due.min(tick)).min(end));
             self.settle();
         }
@@ -375,7 +398,7 @@ impl Net {
 
     pub(crate) fn neighbours(&self) -> Vec<NeighbourReport> {
         match self.control.handle_request(self.now(), &Request::Neighbours) {
-            Reply::Neighbours(list) => list,
+            Some(Reply::Neighbours(list)) => list,
             other => panic!("{other:?}"),
         }
     }
@@ -388,7 +411,7 @@ impl Net {
     /// The route that `ip` takes.
     pub(crate) fn route_to(&self, ip: Ipv4Addr) -> Option<Route> {
         match self.control.handle_request(self.now(), &Request::Routes { address: Some(ip), limit: 1 }) {
-            Reply::Routes(report) => report.routes.into_iter().next(),
+            Some(Reply::Routes(report)) => report.routes.into_iter().next(),
             other => panic!("{other:?}"),
         }
     }

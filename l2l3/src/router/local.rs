@@ -6,9 +6,11 @@ use wire::{DropReason, Frame, FramePool, FromBytes, Ipv4Header};
 use super::output::{Delivery, push_bounded};
 use super::receive::Packet;
 use super::{Context, Router};
+use crate::adjacency::Adjacency;
 use crate::icmp::{self, ErrorKind};
 use crate::interface::IfaceId;
 use crate::options::{self, Hop};
+use crate::quote::Quote;
 use crate::reassembly::{Expired, Outcome};
 
 impl<F: Frame> Router<F> {
@@ -46,13 +48,36 @@ impl<F: Frame> Router<F> {
                 // Those that waited, and this one, are one frame from now on.
                 self.counters.held.sub(fragments as u64 - 1);
                 self.counters.consumed.add(fragments as u64 - 1);
-                self.dispatch(cx, iface, frame);
+                self.hand_on(cx, iface, frame);
             }
             Outcome::Dropped { reason, frames } => {
                 self.counters.held.sub(frames as u64 - 1);
                 self.counters.count_drops(reason, frames as u64);
             }
         }
+    }
+
+    /// Takes a packet that has just become whole, or gives it to the worker that owns its flow: the fragments
+    /// told no ports.
+    fn hand_on<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, iface: IfaceId, mut frame: F) {
+        let interfaces = self.interfaces.clone();
+        let (Ok((&header, _)), Some(iface)) =
+            (Ipv4Header::ref_from_prefix(frame.data()), interfaces.get(iface))
+        else {
+            return self.drop(frame, DropReason::Ipv4TooShort);
+        };
+        let owner = self.owner(&Packet { iface: iface.id, header, to_group: false }, frame.data());
+        if owner == self.steering.me {
+            return self.dispatch(cx, iface.id, frame);
+        }
+        // As if it had come in whole.
+        let to_us = Adjacency::forward(iface, header.dst(), iface.mac);
+        frame.clear_flags();
+        match frame.prepend(to_us.l2_len()) {
+            Ok(l2) => to_us.write_l2(l2),
+            Err(_) => return self.drop(frame, DropReason::NoFrame),
+        }
+        self.steer(cx, owner, iface.port, frame);
     }
 
     /// Takes a whole packet to us.
@@ -63,14 +88,26 @@ impl<F: Frame> Router<F> {
         match header.protocol {
             protocol::ICMP => match icmp::echo_reply(&mut frame, 0) {
                 Ok(()) => self.send(cx, frame, header.src()),
+                Err(DropReason::IcmpIgnored) if self.is_about_us(&header, &frame) => {
+                    self.hand_up(cx, iface, frame);
+                }
                 Err(reason) => self.drop(frame, reason),
             },
-            protocol::TCP | protocol::UDP => {
-                if let Err(delivery) = push_bounded(&mut cx.out.local, Delivery { iface, frame }) {
-                    self.drop(delivery.frame, DropReason::LocalFull);
-                }
-            }
+            protocol::TCP | protocol::UDP => self.hand_up(cx, iface, frame),
             _ => self.refuse(cx, iface, frame, DropReason::UnknownProtocol, ErrorKind::ProtocolUnreachable),
+        }
+    }
+
+    /// Whether an ICMP message is an error about a TCP or UDP packet of ours.
+    fn is_about_us(&self, header: &Ipv4Header, frame: &F) -> bool {
+        let quote = frame.data().get(header.header_len()..).and_then(Quote::of);
+        quote.is_some_and(|quote| self.interfaces.owns(*quote.src.ip()))
+    }
+
+    /// Gives a packet to this host's TCP and UDP.
+    fn hand_up<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, iface: IfaceId, frame: F) {
+        if let Err(delivery) = push_bounded(&mut cx.out.local, Delivery { iface, frame }) {
+            self.drop(delivery.frame, DropReason::LocalFull);
         }
     }
 

@@ -290,7 +290,7 @@ impl<F: Frame> Router<F> {
     }
 
     /// Our address towards `dst`: that of the interface its route leaves by, or any.
-    fn source_towards(&self, fib: &Fib, dst: Ipv4Addr) -> Option<Ipv4Addr> {
+    pub fn source_towards(&self, fib: &Fib, dst: Ipv4Addr) -> Option<Ipv4Addr> {
         self.source_on(self.egress_iface(fib, dst), dst)
     }
 

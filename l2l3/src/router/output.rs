@@ -21,7 +21,8 @@ pub enum Event {
     Resolve(IfaceId, Ipv4Addr),
 }
 
-/// A packet for this host's own TCP or UDP. The frame begins at the IPv4 header, which was checked.
+/// A packet for this host's own TCP or UDP, or an ICMP error about one that they sent, whose checksum was
+/// checked. The frame begins at the IPv4 header, which was checked.
 #[derive(Debug)]
 pub struct Delivery<F> {
     /// The interface it came in by.

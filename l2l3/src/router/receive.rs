@@ -15,6 +15,7 @@ use crate::group::flow_hash;
 use crate::icmp::ErrorKind;
 use crate::interface::{IfaceId, PortId};
 use crate::options::{self, BadOptions, Hop};
+use crate::quote::Quote;
 
 /// What the Ethernet header says.
 #[derive(Clone, Copy)]
@@ -122,8 +123,10 @@ impl<F: Frame> Router<F> {
     }
 
     /// The worker that owns a packet's flow. Fragments have no ports, so a datagram's all go by address.
-    fn owner(&self, packet: &Packet, bytes: &[u8]) -> u16 {
-        let FlowKey { src, dst, ports } = FlowKey::of(packet, bytes);
+    /// An ICMP error goes to whom it concerns: the owner of the flow that it quotes.
+    pub(super) fn owner(&self, packet: &Packet, bytes: &[u8]) -> u16 {
+        let quoted = FlowKey::quoted(packet, bytes);
+        let FlowKey { src, dst, ports } = quoted.unwrap_or_else(|| FlowKey::of(packet, bytes));
         let hash = match ports {
             Some((from, to)) => self.steering.toeplitz.hash_v4_l4(src, dst, from, to),
             None => self.steering.toeplitz.hash_v4(src, dst),
@@ -131,7 +134,7 @@ impl<F: Frame> Router<F> {
         self.steering.reta.owner(hash)
     }
 
-    fn steer<P: FramePool<Frame = F>>(
+    pub(super) fn steer<P: FramePool<Frame = F>>(
         &mut self,
         cx: &mut Context<'_, P>,
         owner: u16,
@@ -233,6 +236,17 @@ impl FlowKey {
             .filter(|_| has_ports)
             .map(|p| (u16::from_be_bytes([p[0], p[1]]), u16::from_be_bytes([p[2], p[3]])));
         FlowKey { src: header.src().to_bits(), dst: header.dst().to_bits(), ports }
+    }
+
+    /// Of an ICMP error about a packet of ours: the flow of what answers that packet.
+    fn quoted(packet: &Packet, bytes: &[u8]) -> Option<Self> {
+        let header = &packet.header;
+        if header.protocol != wire::ipv4::protocol::ICMP || header.is_fragment() {
+            return None;
+        }
+        let quote = Quote::of(bytes.get(header.header_len()..)?)?;
+        let ports = Some((quote.dst.port(), quote.src.port()));
+        Some(FlowKey { src: quote.dst.ip().to_bits(), dst: quote.src.ip().to_bits(), ports })
     }
 }
 

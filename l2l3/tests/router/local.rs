@@ -102,6 +102,24 @@ fn tcp_and_udp_are_handed_over() {
     assert_eq!(seen.local, [(LAN, large)]);
 }
 
+/// An ICMP error from a router on the way about a segment from `src`.
+fn error_about(src: Ipv4Addr) -> Vec<u8> {
+    let tcp = builder::Tcp { src_port: 80, dst_port: 5, ..Default::default() };
+    let about = Ipv4::new(src, FAR, TCP).packet(&tcp.segment(src, FAR, b"data"));
+    Ipv4::new(A, US, ICMP).packet(&builder::icmp(3, 4, [0, 0, 5, 20], &about[..28]))
+}
+
+#[test]
+fn errors_about_our_segments_are_handed_over() {
+    let mut rig = Rig::new();
+    let about_us = error_about(US);
+    assert_eq!(rig.packet(0, &about_us).local, [(LAN, about_us.clone())]);
+    rig.packet(0, &error_about(FAR)).assert_dropped(DropReason::IcmpIgnored, 1);
+    let mut damaged = about_us;
+    *damaged.last_mut().unwrap() ^= 1;
+    rig.packet(0, &damaged).assert_dropped(DropReason::IcmpMalformed, 1);
+}
+
 #[test]
 fn protocols_that_nobody_takes_are_refused() {
     let mut rig = Rig::new();

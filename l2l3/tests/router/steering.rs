@@ -54,6 +54,11 @@ fn packets_to_us_go_to_the_owner_of_their_flow() {
         let tcp = builder::Tcp { src_port: n, dst_port: 80, ..Default::default() };
         let segment = Ipv4::new(src, US, TCP).packet(&tcp.segment(src, US, b""));
         assert_owner(&mut rig, &segment, owner(src, US, Some((n, 80))));
+        // An error about a segment of ours goes where the answer to that segment would.
+        let tcp = builder::Tcp { src_port: 80, dst_port: n, ..Default::default() };
+        let sent = Ipv4::new(US, src, TCP).packet(&tcp.segment(US, src, b""));
+        let error = Ipv4::new(A, US, ICMP).packet(&builder::icmp(11, 0, [0; 4], &sent[..28]));
+        assert_owner(&mut rig, &error, owner(src, US, Some((n, 80))));
         // Pings and unknown protocols by addresses alone.
         let echo = Ipv4::new(src, US, ICMP).packet(&builder::echo_request(n, 1, b""));
         assert_owner(&mut rig, &echo, owner(src, US, None));
@@ -67,12 +72,42 @@ fn all_fragments_of_a_datagram_go_to_one_worker() {
     let mut rig = rig();
     for n in 0..20 {
         let src = Ipv4Addr::new(10, 0, 0, 10 + n);
-        for (offset, more_fragments) in [(0, true), (1, true), (2, false)] {
+        // One is missing, so that it does not become whole.
+        for (offset, more_fragments) in [(0, true), (1, true), (3, false)] {
             let header = Ipv4 { offset, more_fragments, id: 4, ..Ipv4::new(src, US, UDP) };
             let ports = [n, n, 0, 53, 0, 8, 0, 0];
             assert_owner(&mut rig, &header.packet(&ports), owner(src, US, None));
         }
     }
+}
+
+#[test]
+fn a_datagram_that_became_whole_goes_to_the_owner_of_its_flow() {
+    let mut rig = rig();
+    let mut owners = [0; WORKERS as usize];
+    let sources = (10..200).map(|n| Ipv4Addr::new(10, 0, 0, n)).filter(|src| owner(*src, US, None) == 0);
+    for (n, src) in sources.enumerate() {
+        let n = n as u16;
+        let header = Ipv4 { id: n, ..Ipv4::new(src, US, UDP) };
+        let payload = builder::udp(src, US, n * 7, 53, &[7; 100]);
+        let whole = header.packet(&payload);
+        let first = Ipv4 { more_fragments: true, ..header.clone() }.packet(&payload[..64]);
+        rig.packet(0, &first).assert_silent();
+        let seen = rig.packet(0, &Ipv4 { offset: 8, ..header }.packet(&payload[64..]));
+        let expected = owner(src, US, Some((n * 7, 53)));
+        owners[usize::from(expected)] += 1;
+        if expected == 0 {
+            assert_eq!(seen.local, [(LAN, whole)]);
+            continue;
+        }
+        let [(owner, port, frame)] = &seen.steered[..] else { panic!("{seen:?}") };
+        assert_eq!((*owner, port.0, &frame.to_vec()[14..]), (expected, 0, &whole[..]));
+        // Whoever takes it over takes it as if it had come in whole.
+        let frame = rig.pool.frame_from(&frame.to_vec()).unwrap();
+        let seen = rig.step(|router, cx| router.handle_steered(cx, l2l3::interface::PortId(0), frame));
+        assert_eq!(seen.local, [(LAN, whole)]);
+    }
+    assert!(owners.iter().all(|n| *n > 5), "{owners:?}");
 }
 
 #[test]

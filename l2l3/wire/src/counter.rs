@@ -23,6 +23,12 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_sub(n), Relaxed);
     }
 
+    /// Replaces the value, for counters that are copies of another.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Relaxed);
+    }
+
     /// The value now.
     #[inline]
     pub fn get(&self) -> u64 {

@@ -128,6 +128,7 @@ drop_reasons! {
     IcmpIgnored "icmp-ignored" Local Expected "An ICMP message to us that asks for nothing.";
     UdpMalformed "udp-malformed" Local Error "The UDP datagram to us is cut short or its checksum is wrong.";
     UdpNoPort "udp-no-port" Local Expected "No socket listens on the UDP port.";
+    UdpFull "udp-full" Local Overload "The queue of the UDP socket, or of all together, was full.";
     TcpMalformed "tcp-malformed" Local Error "The TCP segment to us is cut short or its checksum is wrong.";
     TcpNoPort "tcp-no-port" Local Expected "No socket listens on the TCP port.";
     UnknownProtocol "unknown-protocol" Local Expected "No protocol here takes the packet to us.";

@@ -4,6 +4,7 @@
 
 pub(crate) mod net;
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -88,6 +89,20 @@ impl Home {
     /// A router with this configuration that has not said yet that it runs. It dies with the test.
     pub(crate) fn launch(self, body: &str, namespace: Option<&str>) -> Router {
         let config = self.configure(body);
+        let args = ["run".into(), "-c".into(), config.into_os_string()];
+        self.launch_with(&args, namespace)
+    }
+
+    /// A server that runs, without a configuration file: `args` are what follows its name and socket.
+    pub(crate) fn serve(self, command: &str, args: &str, namespace: Option<&str>) -> Router {
+        let args = format!("{command} --name {} --socket {} {args}", self.name, self.socket().display());
+        let args: Vec<OsString> = args.split(' ').map(OsString::from).collect();
+        let mut router = self.launch_with(&args, namespace);
+        router.wait_until_it_runs();
+        router
+    }
+
+    fn launch_with(self, args: &[OsString], namespace: Option<&str>) -> Router {
         let log = self.path("log");
         let out = File::create(&log).unwrap();
         let mut command = Command::new("setpriv");
@@ -95,7 +110,7 @@ impl Home {
         if let Some(namespace) = namespace {
             command.args(["ip", "netns", "exec", namespace]);
         }
-        command.args([SLUICE, "run", "-c"]).arg(config);
+        command.arg(SLUICE).args(args);
         command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Router { home: self, child, log, ended: None }
@@ -109,7 +124,7 @@ impl Home {
     }
 }
 
-/// A `sluice run`; killed when dropped.
+/// A `sluice run`, or a server; killed when dropped.
 pub(crate) struct Router {
     pub(crate) home: Home,
     child: Child,

@@ -1,7 +1,7 @@
 //! Linux hosts in network namespaces, with the router in another one between them.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -53,6 +53,11 @@ impl Net {
         Home::new().run(body, Some(&self.router().namespace))
     }
 
+    /// Starts a server, of which `args` may name TAPs with any name.
+    pub(crate) fn serve(&self, command: &str, args: &str) -> Router {
+        Home::new().serve(command, args, Some(&self.router().namespace))
+    }
+
     /// A host on the TAP of the running router: a macvlan, for DPDK wants the TAP to stay where it is.
     pub(crate) fn host_on_tap(&self, tag: &str, tap: &str, address: &str, gateway: &str) -> Host {
         let (host, router) = (self.namespace(tag), self.router());
@@ -96,6 +101,16 @@ fn delete_namespaces(which: impl Fn(&str) -> bool) {
     }
 }
 
+/// A process that is killed when this is dropped.
+pub(crate) struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _reaped = self.0.wait();
+    }
+}
+
 impl Host {
     fn up(&self, address: &str, gateway: &str) {
         self.ip(&format!("addr add {address} dev eth0"));
@@ -118,6 +133,25 @@ impl Host {
         let args = format!("netns exec {} {command}", self.namespace);
         let done = output(Command::new("ip").args(args.split_whitespace()));
         String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr)
+    }
+
+    /// Starts a script here, which ends with what this gives.
+    pub(crate) fn shell(&self, script: &str) -> Killed {
+        let args = ["--pdeathsig", "KILL", "ip", "netns", "exec", &self.namespace, "bash", "-c", script];
+        let child = Command::new("setpriv").args(args).stdin(Stdio::null()).stdout(Stdio::null()).spawn();
+        Killed(child.unwrap_or_else(|error| panic!("{script}: {error}")))
+    }
+
+    /// Runs the test `name` of this test binary here: one that is ignored elsewhere. It must succeed.
+    #[track_caller]
+    pub(crate) fn run_test(&self, name: &str) {
+        let binary = std::env::current_exe().unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace]).arg(binary);
+        let done = output(command.args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"]));
+        let text = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success() && text.contains("1 passed"), "{name}: {text}");
+        println!("{text}");
     }
 
     pub(crate) fn sysctl(&self, key: &str, value: &str) {

@@ -1,0 +1,64 @@
+//! Programs on the stack: what a worker tells them, and what they may ask of it.
+//!
+//! An [`App`] has one instance on each worker, which owns it: no lock, no other thread. It is told of what
+//! happened in batches of [`Event`]s, and acts by [`Sockets`]. Payload moves by value both ways: what was
+//! received is an owned reference to the frame it came in, and may be sent as it is.
+
+pub mod echo;
+mod sockets;
+
+use tcp::connection::News;
+use tcp::shard::{ConnectionId, ListenerId};
+use tcp::udp::SocketId;
+use wire::{Instant, Payload};
+
+pub use sockets::Sockets;
+pub(crate) use sockets::{Owners, Source};
+
+/// What happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Event {
+    /// A peer has opened a connection to this listener: it is the program's from now on.
+    Accepted(ListenerId, ConnectionId),
+    /// Something happened to a connection. It is told once for all that happened since it was told last:
+    /// after [`News::READABLE`], read until there is nothing; after [`News::CLOSED`], close the handle.
+    Connection(ConnectionId, News),
+    /// Datagrams wait in this socket. It is told once: read until there are none.
+    Datagrams(SocketId),
+}
+
+/// Why a program cannot start: one sentence.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(pub String);
+
+/// A program, as one worker runs it.
+pub trait App<B: Payload>: Send {
+    /// Opens what the program listens on. Called once, before the worker runs. Every worker has a listener
+    /// of its own at the same address: each accepts the connections whose flows it owns.
+    ///
+    /// # Errors
+    /// [`StartError`]: the engine does not start.
+    fn start(&mut self, sockets: &mut Sockets<'_, B>) -> Result<(), StartError>;
+
+    /// What happened since the last call, oldest first.
+    fn handle_events(&mut self, sockets: &mut Sockets<'_, B>, events: &[Event]);
+
+    /// When [`poll`](Self::poll) is to be called, whatever happens until then.
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Called once in each loop in which [`next_deadline`](Self::next_deadline) has come.
+    fn poll(&mut self, _sockets: &mut Sockets<'_, B>) {}
+}
+
+/// The programs of one worker, in the order of the configuration's services.
+pub fn services<B: Payload + 'static>(services: &[config::Service]) -> Vec<Box<dyn App<B>>> {
+    let app = |service: &config::Service| -> Box<dyn App<B>> {
+        match service.kind {
+            config::ServiceKind::Echo => Box::new(echo::Echo::new(service.address)),
+        }
+    };
+    services.iter().map(app).collect()
+}

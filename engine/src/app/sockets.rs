@@ -1,0 +1,188 @@
+//! What a program asks of its worker's TCP and UDP.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use hashbrown::HashMap;
+use tcp::connection::info::Info;
+use tcp::shard::{ConnectError, ConnectionId, ListenError, ListenerId, Received, SendError, Shard};
+use tcp::udp::{self, SocketId, UdpError, UdpTable, Unsent};
+use wire::{Instant, Payload};
+
+/// Our address towards another, by the routes; `None` if we have none.
+pub(crate) type Source<'a> = &'a dyn Fn(Ipv4Addr) -> Option<Ipv4Addr>;
+
+/// Which program opened what. A connection's is in the upper bits of its token.
+pub(crate) struct Owners {
+    listeners: HashMap<ListenerId, u8>,
+    sockets: HashMap<SocketId, u8>,
+}
+
+impl Owners {
+    /// Programs of one worker, at most.
+    pub(crate) const MAX_APPS: usize = 1 << (32 - Sockets::<&[u8]>::TOKEN_BITS);
+
+    pub(crate) fn new(sockets: usize) -> Self {
+        Owners { listeners: HashMap::new(), sockets: HashMap::with_capacity(2 * sockets) }
+    }
+
+    pub(crate) fn of_listener(&self, id: ListenerId) -> Option<usize> {
+        self.listeners.get(&id).map(|app| usize::from(*app))
+    }
+
+    pub(crate) fn of_socket(&self, id: SocketId) -> Option<usize> {
+        self.sockets.get(&id).map(|app| usize::from(*app))
+    }
+
+    /// The program of the connection with this token.
+    pub(crate) fn of_token(token: u32) -> usize {
+        (token >> Sockets::<&[u8]>::TOKEN_BITS) as usize
+    }
+}
+
+/// A worker's TCP and UDP, lent to one program for one call.
+pub struct Sockets<'a, B> {
+    pub(crate) now: Instant,
+    pub(crate) tcp: &'a mut Shard<B>,
+    pub(crate) udp: &'a mut UdpTable<B>,
+    pub(crate) owners: &'a mut Owners,
+    pub(crate) source: Source<'a>,
+    /// The program's number.
+    pub(crate) app: u8,
+}
+
+impl<B> Sockets<'_, B> {
+    /// Bits of a [token](Sockets::set_token).
+    pub const TOKEN_BITS: u32 = 24;
+}
+
+impl<B: Payload> Sockets<'_, B> {
+    /// The time, read once a loop.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Listens for connections on an address of ours; the unspecified one stands for all. At most `backlog`
+    /// wait to be taken. [`Event::Accepted`](super::Event::Accepted) gives each.
+    ///
+    /// # Errors
+    /// [`ListenError`].
+    pub fn listen(&mut self, address: SocketAddrV4, backlog: u32) -> Result<ListenerId, ListenError> {
+        let id = self.tcp.listen(address, backlog)?;
+        self.owners.listeners.insert(id, self.app);
+        Ok(id)
+    }
+
+    /// Listens no more.
+    pub fn close_listener(&mut self, id: ListenerId) {
+        self.owners.listeners.remove(&id);
+        self.tcp.close_listener(self.now, id);
+    }
+
+    /// Opens a connection, from the address that the route to `remote` starts from and a port whose answers
+    /// come to this worker. [`News::CONNECTED`](tcp::connection::News::CONNECTED) or
+    /// [`News::CLOSED`](tcp::connection::News::CLOSED) tells how it went.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect(&mut self, remote: SocketAddrV4) -> Result<ConnectionId, ConnectError> {
+        let local = (self.source)(*remote.ip()).ok_or(ConnectError::BadAddress)?;
+        let id = self.tcp.connect(self.now, SocketAddrV4::new(local, 0), remote)?;
+        self.set_token(id, 0);
+        Ok(id)
+    }
+
+    /// Takes the next bytes received. They count against the window until [`credit`](Self::credit).
+    pub fn receive(&mut self, id: ConnectionId) -> Received<B> {
+        self.tcp.receive(self.now, id)
+    }
+
+    /// The program is done with `bytes` of the `payloads` that it received: the window may open.
+    pub fn credit(&mut self, id: ConnectionId, payloads: u32, bytes: u32) {
+        self.tcp.credit(self.now, id, payloads, bytes);
+    }
+
+    /// Queues bytes for sending; none is copied.
+    ///
+    /// # Errors
+    /// [`SendError`], with the bytes. After [`SendError::Full`],
+    /// [`News::WRITABLE`](tcp::connection::News::WRITABLE) tells when to try again.
+    pub fn send(&mut self, id: ConnectionId, bytes: B) -> Result<(), SendError<B>> {
+        self.tcp.send(self.now, id, bytes)
+    }
+
+    /// Closes our side, after what is queued. Receiving goes on.
+    pub fn shutdown(&mut self, id: ConnectionId) {
+        self.tcp.shutdown(self.now, id);
+    }
+
+    /// Gives the connection up, after what is queued. The handle is stale from now on.
+    pub fn close(&mut self, id: ConnectionId) {
+        self.tcp.close(self.now, id);
+    }
+
+    /// Ends the connection with a reset. The handle is stale from now on.
+    pub fn abort(&mut self, id: ConnectionId) {
+        self.tcp.abort(self.now, id);
+    }
+
+    /// Whether small segments are sent at once (no Nagle).
+    pub fn set_nodelay(&mut self, id: ConnectionId, on: bool) {
+        self.tcp.set_nodelay(self.now, id, on);
+    }
+
+    /// What the program keeps with a connection, to find its own state again: the lower
+    /// [`TOKEN_BITS`](Self::TOKEN_BITS) bits of `token`.
+    pub fn set_token(&mut self, id: ConnectionId, token: u32) {
+        let token = token & ((1 << Self::TOKEN_BITS) - 1);
+        self.tcp.set_token(id, u32::from(self.app) << Self::TOKEN_BITS | token);
+    }
+
+    /// What [`set_token`](Self::set_token) set last; 0 before, and of a stale handle.
+    pub fn token(&mut self, id: ConnectionId) -> u32 {
+        self.tcp.token(id).unwrap_or(0) & ((1 << Self::TOKEN_BITS) - 1)
+    }
+
+    /// A look at a connection; `None` if the handle is stale.
+    pub fn info(&mut self, id: ConnectionId) -> Option<Info> {
+        self.tcp.info(id)
+    }
+
+    /// Opens a UDP socket on an address of ours, the unspecified one for all; port 0 has one chosen.
+    /// [`Event::Datagrams`](super::Event::Datagrams) tells when there is something to receive.
+    ///
+    /// # Errors
+    /// As of [`UdpTable::bind`].
+    pub fn bind(&mut self, local: SocketAddrV4) -> Result<SocketId, UdpError> {
+        let id = self.udp.bind(local)?;
+        self.owners.sockets.insert(id, self.app);
+        Ok(id)
+    }
+
+    /// Closes a UDP socket.
+    pub fn close_socket(&mut self, id: SocketId) {
+        self.owners.sockets.remove(&id);
+        self.udp.close(id);
+    }
+
+    /// Takes the oldest datagram received, if there is one.
+    ///
+    /// # Errors
+    /// As of [`UdpTable::recv_from`].
+    pub fn recv_from(&mut self, id: SocketId) -> Result<Option<udp::Received<B>>, UdpError> {
+        self.udp.recv_from(id)
+    }
+
+    /// Sends a datagram, from `from` where the socket is bound to all addresses.
+    ///
+    /// # Errors
+    /// As of [`UdpTable::send_to`]. [`UdpError::Full`] passes within a loop.
+    pub fn send_to(
+        &mut self,
+        id: SocketId,
+        payload: B,
+        to: SocketAddrV4,
+        from: Option<Ipv4Addr>,
+    ) -> Result<(), Unsent<B>> {
+        self.udp.send_to(id, payload, to, from)
+    }
+}

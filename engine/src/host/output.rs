@@ -1,0 +1,193 @@
+//! What TCP and UDP send: headers in a frame of the worker's, payload by reference behind them.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use l2l3::router::{Context, Router};
+use tcp::packet::{NoFrame, Output, Packet};
+use tcp::udp::{self, Transmit};
+use wire::ipv4::protocol;
+use wire::{DropReason, Frame, FramePool, IntoBytes, Ipv4Header, Payload, U16, UdpHeader};
+
+use super::Host;
+use crate::device::{Device, PayloadOf};
+use crate::egress::{Egresses, FLUSH_AT};
+
+/// Segments of a frame at most, its headers' included: some devices take no more. What lies in more pieces
+/// is copied.
+const MAX_SEGMENTS: usize = 8;
+
+/// The identifications of the datagrams that one worker sends: no two workers have the same.
+pub(super) struct Identification {
+    next: u16,
+    step: u16,
+}
+
+impl Identification {
+    pub(super) fn new(me: u16, workers: u16, seed: u64) -> Self {
+        // The seed is all workers' alike.
+        let step = workers.max(1);
+        Identification { next: (seed as u16 / step).wrapping_mul(step).wrapping_add(me), step }
+    }
+
+    fn take(&mut self) -> u16 {
+        let taken = self.next;
+        self.next = taken.wrapping_add(self.step);
+        taken
+    }
+}
+
+/// The way from TCP and UDP to the ports.
+pub(crate) struct Sender<'a, 'c, D: Device> {
+    router: &'a mut Router<D::Frame>,
+    cx: Context<'c, D::Pool>,
+    egresses: &'a mut Egresses<D>,
+    /// A port had no room: nothing is sent until the next loop.
+    blocked: bool,
+    /// Bytes of payload that were copied.
+    copied: u64,
+}
+
+impl<B: Payload> Host<B> {
+    /// Sends what TCP and UDP have to send, as far as there are frames and room.
+    pub(crate) fn transmit<D>(&mut self, sender: &mut Sender<'_, '_, D>)
+    where
+        D: Device<Frame: Frame<Payload = B>>,
+    {
+        while self.udp.wants_to_transmit()
+            && let Some(frame) = sender.alloc()
+            && let Some(datagram) = self.udp.poll_transmit()
+        {
+            sender.send_datagram(frame, self.identification.take(), datagram);
+        }
+        if self.tcp.wants_to_transmit() {
+            self.tcp.poll_transmit(sender.cx.now, sender);
+        }
+        sender.flush(1);
+        self.copied += sender.copied;
+    }
+}
+
+impl<'a, 'c, D: Device> Sender<'a, 'c, D> {
+    pub(crate) fn new(
+        router: &'a mut Router<D::Frame>,
+        cx: Context<'c, D::Pool>,
+        egresses: &'a mut Egresses<D>,
+    ) -> Self {
+        Sender { router, cx, egresses, blocked: false, copied: 0 }
+    }
+
+    /// A frame, if it could be sent.
+    fn alloc(&mut self) -> Option<D::Frame> {
+        if self.blocked { None } else { self.cx.pool.alloc() }
+    }
+
+    /// Gives a packet to the router.
+    fn originate(&mut self, frame: D::Frame, dst: Ipv4Addr) {
+        self.router.originate(&mut self.cx, frame, dst);
+        self.flush(FLUSH_AT);
+    }
+
+    /// Sends the batches of `least` frames or more.
+    fn flush(&mut self, least: usize) {
+        for port in 0..self.cx.out.tx.len() {
+            let batch = &mut self.cx.out.tx[port];
+            if batch.len() >= least {
+                self.blocked |= !self.egresses.flush_own(port, batch);
+            }
+        }
+    }
+
+    fn send_datagram(&mut self, mut frame: D::Frame, id: u16, datagram: Transmit<PayloadOf<D>>) {
+        let Transmit { source, destination, payload, .. } = datagram;
+        let by_route = || self.router.source_towards(self.cx.fib, *destination.ip());
+        let source_ip = if source.ip().is_unspecified() { by_route() } else { Some(*source.ip()) };
+        let source = SocketAddrV4::new(source_ip.unwrap_or(*source.ip()), source.port());
+        let headers = udp::header(source, destination, &payload);
+        let mut ipv4 =
+            Ipv4Header::new(*source.ip(), *destination.ip(), protocol::UDP, headers.len() + payload.len());
+        ipv4.id = U16::new(id);
+        ipv4.fill_checksum();
+        let written = frame.append(Ipv4Header::LEN + UdpHeader::LEN).map(|out| {
+            out[..Ipv4Header::LEN].copy_from_slice(ipv4.as_bytes());
+            out[Ipv4Header::LEN..].copy_from_slice(&headers);
+        });
+        let sent = written.and_then(|()| self.cx.pool.attach(&mut frame, &payload, 0, payload.len()));
+        match sent {
+            Ok(()) => self.originate(frame, *destination.ip()),
+            Err(_) => {
+                self.router.counters().originated.add(1);
+                self.router.discard(frame, DropReason::NoFrame);
+            }
+        }
+    }
+
+    /// Appends a segment's data: by reference, or, if it lies in too many pieces, copied.
+    fn append(
+        &mut self,
+        frame: &mut D::Frame,
+        packet: &Packet<'_, PayloadOf<D>>,
+    ) -> Result<(), wire::NoRoom> {
+        let pieces = || packet.payload.iter().flat_map(Clone::clone);
+        let segments: usize = pieces().map(|(bytes, offset, len)| segments_of(bytes, offset, len)).sum();
+        if segments < MAX_SEGMENTS {
+            return pieces()
+                .try_for_each(|(bytes, offset, len)| self.cx.pool.attach(frame, bytes, offset, len));
+        }
+        for (bytes, mut offset, mut left) in pieces() {
+            while left > 0 {
+                let chunk = bytes.chunk(offset);
+                let chunk = &chunk[..chunk.len().min(left)];
+                append_copy(frame, self.cx.pool, chunk)?;
+                offset += chunk.len();
+                left -= chunk.len();
+            }
+        }
+        self.copied += packet.payload_len() as u64;
+        Ok(())
+    }
+}
+
+/// In how many segments a range of payload lies.
+fn segments_of<B: Payload>(bytes: &B, mut offset: usize, mut left: usize) -> usize {
+    let mut count = 0;
+    while left > 0 {
+        let len = bytes.chunk(offset).len().min(left);
+        if len == 0 {
+            break;
+        }
+        (offset, left, count) = (offset + len, left - len, count + 1);
+    }
+    count
+}
+
+/// Copies `chunk` to the end of `frame`, which grows by further segments as needed.
+fn append_copy<F: Frame, P: FramePool<Frame = F>>(
+    frame: &mut F,
+    pool: &mut P,
+    mut chunk: &[u8],
+) -> Result<(), wire::NoRoom> {
+    while !chunk.is_empty() {
+        let len = chunk.len().min(1024);
+        if let Ok(room) = frame.append(len) {
+            room.copy_from_slice(&chunk[..len]);
+        } else {
+            let mut more = pool.alloc().ok_or(wire::NoRoom)?;
+            more.append(len)?.copy_from_slice(&chunk[..len]);
+            frame.chain(more).map_err(|_| wire::NoRoom)?;
+        }
+        chunk = &chunk[len..];
+    }
+    Ok(())
+}
+
+impl<D: Device> Output<PayloadOf<D>> for Sender<'_, '_, D> {
+    /// Nothing is left of a packet that does not go out whole.
+    fn send(&mut self, packet: &Packet<'_, PayloadOf<D>>) -> Result<(), NoFrame> {
+        let mut frame = self.alloc().ok_or(NoFrame)?;
+        let headers = frame.append(packet.headers_len()).map_err(|_| NoFrame)?;
+        packet.write_headers(headers);
+        self.append(&mut frame, packet).map_err(|_| NoFrame)?;
+        self.originate(frame, *packet.segment.dst.ip());
+        Ok(())
+    }
+}

@@ -1,0 +1,72 @@
+//! A worker's TCP and UDP, as the configuration has them.
+
+use config::Config;
+use l2l3::interface::Interfaces;
+use l2l3::router::Steering;
+use tcp::ports::SourcePorts;
+use wire::RssKey;
+
+use super::UdpLimits;
+
+/// What one worker's host part is made with.
+pub struct Settings {
+    /// TCP's bounds and tunables.
+    pub tcp: tcp::Config,
+    /// The source ports that bring answers to this worker.
+    pub ports: SourcePorts,
+    /// UDP's bounds.
+    pub udp: UdpLimits,
+    /// This worker, and how many there are.
+    pub me: u16,
+    /// How many workers there are.
+    pub workers: u16,
+}
+
+impl Settings {
+    /// Those of the worker that `steering` names. Without a service to run, the tables are as small as they
+    /// can be. `secret` is what initial sequence numbers, SYN cookies and hashes are keyed by.
+    pub fn new(
+        config: &Config,
+        interfaces: &Interfaces,
+        steering: &Steering,
+        key: &RssKey,
+        secret: [u8; 16],
+    ) -> Self {
+        let limits = &config.limits;
+        let most = |limit: u32| if config.services.is_empty() { 1 } else { limit };
+        let payloads = most(limits.tcp_payloads);
+        let datagrams = most(limits.udp_datagrams) as usize;
+        let tcp = tcp::Config {
+            connections: most(limits.tcp_connections),
+            half_open: most(limits.tcp_half_open),
+            time_wait: most(limits.tcp_time_wait),
+            chunks: payloads,
+            // A piece given for sending may be of several segments.
+            flights: payloads.saturating_mul(4),
+            // As much as so many full Ethernet frames carry: buffers do not grow past what frames there are.
+            memory: u64::from(payloads) * 1460,
+            mtu: path_mtu(interfaces),
+            secret,
+            ..tcp::Config::default()
+        };
+        let range = SourcePorts::DEFAULT_RANGE;
+        Settings {
+            tcp,
+            ports: SourcePorts::new(key, &steering.reta, steering.me, range, secret),
+            udp: UdpLimits {
+                sockets: most(limits.udp_sockets) as usize,
+                received: datagrams,
+                unsent: datagrams,
+                per_socket: datagrams,
+            },
+            me: steering.me,
+            workers: config.workers.cores.len() as u16,
+        }
+    }
+}
+
+/// What every interface carries: connections may move from one to another when routes change. Links farther
+/// away say so themselves (RFC 1191).
+fn path_mtu(interfaces: &Interfaces) -> u16 {
+    interfaces.iter().map(|iface| iface.mtu).min().unwrap_or(1500)
+}

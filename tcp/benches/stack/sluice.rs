@@ -1,0 +1,146 @@
+//! Our stack under test.
+
+use std::sync::Arc;
+
+use tcp::Checksum;
+use tcp::config::Config;
+use tcp::packet::{NoFrame, Output, Packet};
+use tcp::ports::SourcePorts;
+use tcp::shard::{ListenerId, Received, Shard, ShardEvent};
+use wire::{Instant, Ipv4View, Payload, Reta, RssKey};
+
+use crate::peers::{Frame, Load, REQUEST, SERVER, Sent, Stack};
+
+/// Data that the application sends.
+static DATA: [u8; 1 << 16] = [0x55; 1 << 16];
+
+/// A range of a frame that came in, or of data that lies there for ever.
+pub(crate) struct Bytes {
+    memory: Memory,
+    start: u32,
+    end: u32,
+}
+
+enum Memory {
+    Frame(Arc<[u8; 1536]>),
+    Static,
+}
+
+impl Payload for Bytes {
+    fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    fn chunk(&self, offset: usize) -> &[u8] {
+        let all: &[u8] = match &self.memory {
+            Memory::Frame(frame) => &frame[..],
+            Memory::Static => &DATA,
+        };
+        all.get(self.start as usize + offset..self.end as usize).unwrap_or(&[])
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.start = self.end.min(self.start + n as u32);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.end = self.end.min(self.start + len as u32);
+    }
+}
+
+struct ToPeers<'a>(&'a mut Vec<Sent>);
+
+impl Output<Bytes> for ToPeers<'_> {
+    fn send(&mut self, packet: &Packet<'_, Bytes>) -> Result<(), NoFrame> {
+        let mut sent =
+            Sent { headers: [0; 80], headers_len: packet.headers_len(), len: packet.payload_len() };
+        packet.write_headers(&mut sent.headers[..sent.headers_len]);
+        self.0.push(sent);
+        Ok(())
+    }
+}
+
+pub(crate) struct Sluice {
+    shard: Shard<Bytes>,
+    listener: ListenerId,
+    /// Handles, in the order in which the connections were opened.
+    ids: Vec<tcp::shard::ConnectionId>,
+}
+
+/// A shard for so many connections.
+pub(crate) fn config(connections: u32) -> Config {
+    Config {
+        connections,
+        half_open: 1024,
+        time_wait: 16,
+        chunks: 1 << 17,
+        flights: 1 << 19,
+        send_buffer: 1 << 16,
+        ..Config::default()
+    }
+}
+
+pub(crate) fn shard(config: Config) -> Shard<Bytes> {
+    let reta = Reta::round_robin(128, 1);
+    let ports = SourcePorts::new(&RssKey::SYMMETRIC, &reta, 0, SourcePorts::DEFAULT_RANGE, [1; 16]);
+    Shard::new(config, ports, Instant::from_millis(1000))
+}
+
+impl Sluice {
+    pub(crate) fn new(connections: u32) -> Self {
+        let mut shard = shard(config(connections));
+        let listener = shard.listen(SERVER, 1024).expect("an address that is free");
+        Sluice { shard, listener, ids: Vec::new() }
+    }
+
+    fn take(&mut self, now: Instant, frames: &mut Vec<Frame>) {
+        for Frame { memory, len } in frames.drain(..) {
+            let ip = Ipv4View::parse(&memory[..len], len).expect("an IPv4 packet");
+            let addresses = (ip.header.src(), ip.header.dst());
+            let bytes = Bytes { memory: Memory::Frame(memory), start: 20, end: len as u32 };
+            let _ = self.shard.handle_packet(now, addresses, bytes, Checksum::KnownGood, false);
+        }
+        self.shard.handle_timeout(now);
+    }
+}
+
+impl Stack for Sluice {
+    #[inline(never)]
+    fn round(
+        &mut self,
+        now: Instant,
+        frames: &mut Vec<Frame>,
+        active: &[u32],
+        load: Load,
+        out: &mut Vec<Sent>,
+    ) {
+        self.take(now, frames);
+        while let Some(event) = self.shard.poll_event(now) {
+            let ShardEvent::Connection(id, _) = event else { continue };
+            while let Received::Bytes(bytes) = self.shard.receive(now, id) {
+                self.shard.credit(now, id, 1, bytes.len() as u32);
+                if load == Load::Request {
+                    let answer = Bytes { memory: Memory::Static, start: 0, end: REQUEST as u32 };
+                    let _ = self.shard.send(now, id, answer);
+                }
+            }
+        }
+        if load == Load::Send {
+            for n in active {
+                let data = || Bytes { memory: Memory::Static, start: 0, end: 1 << 15 };
+                let id = self.ids[*n as usize];
+                while self.shard.room(id) >= 1 << 15 && self.shard.send(now, id, data()).is_ok() {}
+            }
+        }
+        self.shard.poll_transmit(now, &mut ToPeers(out));
+    }
+
+    fn accept(&mut self, now: Instant, frames: &mut Vec<Frame>, out: &mut Vec<Sent>) {
+        self.take(now, frames);
+        while let Some(id) = self.shard.accept(now, self.listener) {
+            self.ids.push(id);
+        }
+        while self.shard.poll_event(now).is_some() {}
+        self.shard.poll_transmit(now, &mut ToPeers(out));
+    }
+}

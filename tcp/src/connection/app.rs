@@ -1,0 +1,195 @@
+//! What the application asks of a connection.
+
+use std::time::Duration;
+
+use wire::Payload;
+
+use super::{Connection, Cx, Error, Event, Flags, News, State};
+use crate::config::Config;
+use crate::congestion::CongestionControl;
+use crate::{Micros, Tick, receive};
+
+/// Why bytes were not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Given<B> {
+    /// They will be sent.
+    Taken,
+    /// There is no room now; [`News::WRITABLE`] tells when there is.
+    Full(B),
+    /// The shard has no room for another piece, though the connection has; nothing will tell the connection
+    /// when that changes.
+    Starved(B),
+    /// Nothing can be sent any more.
+    Closed(B),
+}
+
+impl Connection {
+    /// Queues bytes for sending, by reference.
+    pub(crate) fn give<B: Payload>(&mut self, cx: &mut Cx<'_, B>, bytes: B) -> Given<B> {
+        if !self.state.can_send() || self.flags.has(Flags::FIN_QUEUED) {
+            return Given::Closed(bytes);
+        }
+        let len = bytes.len() as u32;
+        if len == 0 {
+            return Given::Taken;
+        }
+        let queued = self.queued();
+        // A piece larger than the buffer goes through when the buffer is empty, or it never would.
+        if queued > 0 && len > self.room(cx.config) {
+            self.flags.set(Flags::WANTS_ROOM);
+            return Given::Full(bytes);
+        }
+        if !self.in_flight() && queued == 0 {
+            self.after_idle(cx);
+        }
+        match self.send.push(cx.pieces, bytes) {
+            Ok(()) => Given::Taken,
+            Err(bytes) => Given::Starved(bytes),
+        }
+    }
+
+    /// Bytes that can be given now.
+    pub(crate) fn room(&self, config: &Config) -> u32 {
+        let room = self.send_limit(config).saturating_sub(self.queued());
+        match self.unsent_low_water {
+            0 => room,
+            low_water => room.min(low_water.saturating_sub(self.unsent())),
+        }
+    }
+
+    const fn send_limit(&self, config: &Config) -> u32 {
+        if self.send_buffer == 0 { config.send_buffer } else { self.send_buffer }
+    }
+
+    /// Bytes given and not acknowledged.
+    pub(crate) fn queued(&self) -> u32 {
+        let end = self.send.end();
+        if self.snd_una.before(end) { end.distance_from(self.snd_una) } else { 0 }
+    }
+
+    /// Bytes given and never sent.
+    pub(crate) fn unsent(&self) -> u32 {
+        let end = self.send.end();
+        if self.snd_nxt.before(end) { end.distance_from(self.snd_nxt) } else { 0 }
+    }
+
+    /// Tells the application that there is room again, if it waits for that.
+    pub(super) fn tell_of_room<B>(&mut self, cx: &Cx<'_, B>) {
+        let few_unsent = self.unsent_low_water == 0 || self.unsent() < self.unsent_low_water / 2;
+        if self.flags.has(Flags::WANTS_ROOM)
+            && few_unsent
+            && self.queued() <= self.send_limit(cx.config) / 3 * 2
+        {
+            self.flags.clear(Flags::WANTS_ROOM);
+            self.news |= News::WRITABLE;
+        }
+    }
+
+    /// The next payload received in order.
+    pub(crate) fn take<B: Payload>(&mut self, cx: &mut Cx<'_, B>) -> Option<B> {
+        self.receiver.read(cx.receive)
+    }
+
+    /// The payloads received in order, from the next one on, to be looked at.
+    pub(crate) fn peek<'a, B: Payload>(&self, pools: &'a receive::Pools<B>) -> impl Iterator<Item = &'a B> {
+        self.receiver.readable(pools)
+    }
+
+    /// Drops the next `n` bytes received in order, or all there are; the window may open.
+    pub(crate) fn consume<B: Payload>(&mut self, cx: &mut Cx<'_, B>, n: u32) {
+        self.receiver.consume(cx.receive, n);
+        self.open_window(cx);
+    }
+
+    /// Whether all that the peer sent, up to its FIN, was read.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.receiver.is_finished()
+    }
+
+    /// The application is done with `bytes` of the `payloads` that it took: the window may open.
+    pub(crate) fn credit<B: Payload>(&mut self, cx: &mut Cx<'_, B>, payloads: u32, bytes: u32) {
+        self.receiver.release(payloads, bytes);
+        self.open_window(cx);
+    }
+
+    fn open_window<B: Payload>(&mut self, cx: &mut Cx<'_, B>) {
+        self.receiver.tune(cx.receive.limits(), cx.budget, Micros::at(cx.now));
+        if self.state.can_receive() && self.receiver.should_update_window(cx.receive.limits(), self.rcv_mss) {
+            self.flags.set(Flags::ACK_NOW);
+        }
+    }
+
+    /// The application has nothing more to send: a FIN follows the data.
+    pub(crate) fn shutdown<B>(&mut self, cx: &mut Cx<'_, B>) {
+        if !self.state.can_send() || self.flags.has(Flags::FIN_QUEUED) {
+            return;
+        }
+        self.flags.set(Flags::FIN_QUEUED);
+        self.transition(cx, Event::Close);
+    }
+
+    /// The application gives the connection up; what it queued is still sent, in order.
+    pub(crate) fn close<B: Payload>(&mut self, cx: &mut Cx<'_, B>) {
+        self.flags.set(Flags::DETACHED);
+        //= RFC 1122 section 4.2.2.13: if received data was not read, or more arrives afterwards, the
+        //= peer is told by a reset that it is lost.
+        if self.state.is_synchronized() && self.receiver.is_readable() {
+            return self.abort(cx);
+        }
+        self.shutdown(cx);
+        if self.state == State::FinWait2 {
+            self.start_fin_wait2(cx);
+        }
+    }
+
+    /// Ends the connection at once, with a reset.
+    pub(crate) fn abort<B: Payload>(&mut self, cx: &mut Cx<'_, B>) {
+        //= RFC 9293 section 3.10.5: ABORT sends a reset in the synchronized states and SYN-RECEIVED.
+        let tell_peer = !matches!(self.state, State::SynSent | State::TimeWait | State::Closed);
+        self.flags.put(Flags::RESET, tell_peer);
+        self.give_up(cx, Error::Aborted);
+    }
+
+    /// Sends small segments at once, or holds them back until the last one is acknowledged. Turning it on,
+    /// be it once more, sends what is queued even if it is corked, as Linux has it.
+    pub(crate) fn set_nodelay(&mut self, on: bool) {
+        self.flags.put(Flags::NODELAY, on);
+        if on && self.unsent() > 0 {
+            self.flags.set(Flags::OVERRIDE);
+        }
+    }
+
+    /// Holds small segments back until it is turned off.
+    pub(crate) fn set_cork(&mut self, on: bool) {
+        self.flags.put(Flags::CORK, on);
+    }
+
+    /// Says whether more bytes follow at once those that were given: if so, what fills no segment waits,
+    /// until the next ACK comes or there was no other reason to send for a while.
+    pub(crate) fn set_more(&mut self, more: bool) {
+        self.flags.put(Flags::MORE.and(Flags::HELD), more);
+    }
+
+    /// The differentiated services codepoint of what is sent from now on; its low six bits count.
+    pub(crate) fn set_dscp(&mut self, dscp: u8) {
+        self.ip.tos = dscp << 2;
+    }
+
+    /// How long nothing may move before the connection ends; zero: as configured.
+    pub(crate) fn set_user_timeout(&mut self, timeout: Duration) {
+        self.user_timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    }
+
+    //= RFC 5681 section 4.1: after an idle time of a retransmission timeout or more, the window no
+    //= longer says what the path carries.
+    fn after_idle<B>(&mut self, cx: &mut Cx<'_, B>) {
+        if !self.state.is_synchronized() {
+            return;
+        }
+        let idle = Tick::at(cx.now).since(self.heard_at);
+        let rto = self.rto(cx);
+        if let Some(sender) = self.sending.wake(cx.senders, self.snd_nxt, self.mss) {
+            sender.congestion.on_idle(Micros::at(cx.now), idle, rto);
+        }
+    }
+}

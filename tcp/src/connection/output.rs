@@ -1,0 +1,259 @@
+//! What a connection sends, decided at the end of a burst: what was lost, then new data, then, if
+//! nothing of that carried it, an ACK.
+
+use wire::Payload;
+
+use super::{Connection, Cx, Flags, State};
+use crate::SeqNumber;
+use crate::options::{Options, SeqRange};
+use crate::packet::{NoFrame, Output};
+use crate::pool::Slab;
+use crate::recovery::Transmit;
+use crate::sender::Sender;
+
+impl Connection {
+    /// Sends what is due.
+    ///
+    /// # Errors
+    /// [`NoFrame`]: something is left to be sent.
+    pub(crate) fn poll_transmit<B: Payload, O: Output<B>>(
+        &mut self,
+        cx: &mut Cx<'_, B>,
+        out: &mut O,
+    ) -> Result<(), NoFrame> {
+        if self.flags.has(Flags::RESET) {
+            return self.send_reset(cx, out);
+        }
+        match self.state {
+            State::Closed => return Ok(()),
+            State::SynSent | State::SynReceived => self.send_syn(cx, out)?,
+            State::TimeWait => {}
+            _ => {
+                self.retransmit(cx, out)?;
+                self.send_new(cx, out)?;
+                self.send_probes(cx, out)?;
+            }
+        }
+        if self.flags.has(Flags::ACK_NOW) && self.state != State::SynSent {
+            self.send_bare(cx, out, |_| {})?;
+        }
+        Ok(())
+    }
+
+    fn send_syn<B: Payload, O: Output<B>>(&mut self, cx: &mut Cx<'_, B>, out: &mut O) -> Result<(), NoFrame> {
+        let Some(range) = self.syn_range() else { return Ok(()) };
+        let first = self.snd_nxt == range.start;
+        let crossed = self.flags.has(Flags::RESEND_SYN);
+        if first {
+            self.emit(cx, out, range, Transmit::New, false)?;
+        } else if crossed || self.next_lost(cx, 1).is_some() {
+            self.emit(cx, out, range, Transmit::Retransmit, false)?;
+        }
+        self.flags.clear(Flags::RESEND_SYN);
+        Ok(())
+    }
+
+    /// Sends again what is taken for lost, as far as the congestion window lets.
+    fn retransmit<B: Payload, O: Output<B>>(
+        &mut self,
+        cx: &mut Cx<'_, B>,
+        out: &mut O,
+    ) -> Result<(), NoFrame> {
+        let mut burst = false;
+        while let Some(range) = self.next_lost(cx, self.segment_room()) {
+            if !self.may_send(cx, range) {
+                break;
+            }
+            let quota = self.quota(cx);
+            let lost = self.sending.peek(cx.senders).map_or(0, |sender| sender.recovery.lost());
+            let is_last = lost <= range.len() || quota < range.len() + u32::from(self.mss);
+            self.emit(cx, out, range, Transmit::Retransmit, burst && is_last)?;
+            burst = true;
+        }
+        Ok(())
+    }
+
+    /// Sends data that was never sent.
+    fn send_new<B: Payload, O: Output<B>>(&mut self, cx: &mut Cx<'_, B>, out: &mut O) -> Result<(), NoFrame> {
+        self.flags.clear(Flags::CWND_LIMITED);
+        let mut burst = false;
+        while let Some(range) = self.next_new() {
+            let probe = self.flags.has(Flags::PROBE);
+            if !self.may_send(cx, range) && self.in_flight() && !probe {
+                self.flags.set(Flags::CWND_LIMITED);
+                break;
+            }
+            // Without room for a record, the next ACK brings some. If none is to come, it stays ready.
+            if self.in_flight() && !self.has_room(cx) {
+                break;
+            }
+            let kind = if probe { Transmit::Probe } else { Transmit::New };
+            let push = burst && self.is_last_of_burst(cx, range);
+            self.emit(cx, out, range, kind, push)?;
+            burst = true;
+            self.flags.clear(Flags::PROBE);
+        }
+        self.flags.clear(Flags::OVERRIDE);
+        if !self.in_flight() && self.has_unsent() {
+            self.start_persist(cx);
+        }
+        Ok(())
+    }
+
+    /// Whether nothing can follow `range` now. The last segment of a burst carries PSH: a receiver that
+    /// gathers segments in its device driver then hands them up, and acknowledges them, without delay.
+    fn is_last_of_burst<B>(&mut self, cx: &mut Cx<'_, B>, range: SeqRange) -> bool {
+        let before = std::mem::replace(&mut self.snd_nxt, range.end);
+        let next = self.next_new();
+        self.snd_nxt = before;
+        next.is_none_or(|next| self.quota(cx) < range.len() + next.len())
+    }
+
+    /// Bytes that congestion control and the pacer let go now.
+    fn quota<B>(&self, cx: &mut Cx<'_, B>) -> u32 {
+        self.sending.active(cx.senders).map_or(0, |sender| sender.quota(cx.now, self.mss))
+    }
+
+    /// Whether the congestion window lets a segment go. A FIN is no load on the path: it does not count.
+    fn may_send<B>(&mut self, cx: &mut Cx<'_, B>, range: SeqRange) -> bool {
+        range.start == self.send.end() || self.quota(cx) >= range.len().min(self.mss.into())
+    }
+
+    /// What is to be sent again next, of `mss` bytes at most.
+    fn next_lost<B>(&self, cx: &Cx<'_, B>, mss: u16) -> Option<SeqRange> {
+        let mss = u32::from(mss);
+        // A FIN takes a number, but no room.
+        let range = self.sending.peek(cx.senders)?.recovery.next_retransmit(cx.flights, mss + 1)?;
+        let fits = range.len() <= mss || range.end.after(self.send.end());
+        Some(if fits { range } else { SeqRange { end: range.start + mss, ..range } })
+    }
+
+    /// The last segment that was sent, or the last `mss` bytes of it.
+    fn last_sent<B>(&self, cx: &Cx<'_, B>, mss: u16) -> Option<SeqRange> {
+        let mss = u32::from(mss);
+        let range = self.sending.peek(cx.senders)?.recovery.last_sent(cx.flights, mss + 1)?;
+        let fits = range.len() <= mss || range.end.after(self.send.end());
+        Some(if fits { range } else { SeqRange { start: range.end - mss, ..range } })
+    }
+
+    /// Whether there is room for a record of new data.
+    pub(super) fn has_room<B>(&self, cx: &Cx<'_, B>) -> bool {
+        let sender = self.sending.peek(cx.senders);
+        sender.is_some_and(|sender| sender.recovery.has_room(cx.flights, cx.recovery))
+    }
+
+    /// Bytes past SND.NXT that the peer's window lets go.
+    pub(super) fn window_left(&self) -> u32 {
+        self.snd_wnd.saturating_sub(self.snd_nxt.distance_from(self.snd_una))
+    }
+
+    /// The next segment of new data, or a FIN, that the window, Nagle's algorithm and the application let
+    /// go; the congestion window is not looked at.
+    fn next_new(&self) -> Option<SeqRange> {
+        if !self.has_unsent() {
+            return None;
+        }
+        let unsent = self.unsent();
+        let window = self.window_left();
+        let mss = u32::from(self.segment_room());
+        let len = unsent.min(window).min(mss);
+        let is_last = len == unsent;
+        let fin = is_last && self.flags.has(Flags::FIN_QUEUED) && window > len;
+        if len < mss && !self.may_send_small(len, is_last) {
+            return None;
+        }
+        let end = self.snd_nxt + len + u32::from(fin);
+        (end != self.snd_nxt).then_some(SeqRange { start: self.snd_nxt, end })
+    }
+
+    //= RFC 9293 section 3.8.6.2.1: a segment below the MSS goes out if it is all there is and nothing is
+    //= unacknowledged, or it is half of the largest window, or waiting has gone on for long.
+    // "Nothing unacknowledged" is relaxed to "no other small segment": Minshall, "A suggested modification to
+    // Nagle's algorithm", 1999.
+    fn may_send_small(&self, len: u32, is_last: bool) -> bool {
+        if is_last && self.flags.any(Flags::FIN_QUEUED.and(Flags::PROBE)) {
+            return true;
+        }
+        let no_small_one_out = self.small_end.at_or_before(self.snd_una);
+        let nagle = self.flags.has(Flags::NODELAY) || no_small_one_out;
+        let held = self.flags.any(Flags::CORK.and(Flags::HELD));
+        (is_last && nagle && !held)
+            || (len > 0 && len >= self.max_wnd / 2 && !is_last)
+            || (len > 0 && self.flags.has(Flags::OVERRIDE))
+    }
+
+    /// Whether there is new data, or a FIN, to be sent.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.unsent() > 0 || (self.flags.has(Flags::FIN_QUEUED) && !self.flags.has(Flags::FIN_SENT))
+    }
+
+    /// Data of the next segment: the MSS, less what SACK blocks will take.
+    fn segment_room(&self) -> u16 {
+        let blocks = if self.flags.has(Flags::SACK) { self.receiver.sack_count() } else { 0 };
+        let room = Options::MAX_LEN - if self.flags.has(Flags::TIMESTAMPS) { 12 } else { 0 };
+        let fit = blocks.min((room - 4) / 8);
+        self.mss - if fit == 0 { 0 } else { 4 + 8 * fit as u16 }
+    }
+
+    fn send_probes<B: Payload, O: Output<B>>(
+        &mut self,
+        cx: &mut Cx<'_, B>,
+        out: &mut O,
+    ) -> Result<(), NoFrame> {
+        if self.flags.has(Flags::PROBE) {
+            // There was no new data: the last segment goes out again (RFC 8985 section 7.3).
+            if let Some(range) = self.last_sent(cx, self.segment_room()) {
+                self.emit(cx, out, range, Transmit::Probe, false)?;
+            }
+            self.flags.clear(Flags::PROBE);
+        }
+        if self.flags.has(Flags::PROBE_WINDOW) {
+            self.probe_window(cx, out)?;
+        }
+        if self.flags.has(Flags::PROBE_PEER) {
+            //= RFC 9293 section 3.8.4: a segment with the number before the next one, and no data, makes
+            //= the peer acknowledge.
+            cx.counters.keepalive_probes += 1;
+            self.send_bare(cx, out, |segment| segment.seq = segment.seq - 1)?;
+            self.flags.clear(Flags::PROBE_PEER);
+        }
+        Ok(())
+    }
+
+    //= RFC 9293 section 3.8.6.1: at least one octet of new data is sent into a closed window (MUST-36).
+    // It is not counted as in flight: that it is not acknowledged says nothing about the path.
+    fn probe_window<B: Payload, O: Output<B>>(
+        &mut self,
+        cx: &mut Cx<'_, B>,
+        out: &mut O,
+    ) -> Result<(), NoFrame> {
+        if self.has_unsent() && !self.in_flight() {
+            let range = SeqRange { start: self.snd_nxt, end: self.snd_nxt + 1 };
+            self.emit_segment(cx, out, range, false)?;
+            cx.counters.zero_window_probes += 1;
+            self.flags.set(Flags::WINDOW_PROBED);
+            self.start_persist(cx);
+        }
+        self.flags.clear(Flags::PROBE_WINDOW);
+        Ok(())
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) may have something to do.
+    pub(crate) fn wants_to_transmit(&self, senders: &Slab<Sender>) -> bool {
+        let due = Flags::ACK_NOW
+            .and(Flags::RESET)
+            .and(Flags::PROBE)
+            .and(Flags::PROBE_WINDOW)
+            .and(Flags::PROBE_PEER)
+            .and(Flags::RESEND_SYN);
+        self.flags.any(due)
+            || self.has_unsent()
+            || self.sending.peek(senders).is_some_and(|sender| sender.recovery.lost() > 0)
+            || self.snd_nxt == self.start()
+    }
+
+    /// The number of our SYN while it was not sent; else one that is not next.
+    fn start(&self) -> SeqNumber {
+        if self.state == State::SynSent { self.snd_una } else { self.snd_nxt + 1 }
+    }
+}

@@ -1,1 +1,0 @@
-//! From a flow to its connection.

@@ -1,0 +1,43 @@
+//! A look at what a shard has, for operators.
+
+use std::net::SocketAddrV4;
+
+use super::{Shard, Shared};
+use crate::connection::info::Info;
+
+/// A look at one listener.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Listening {
+    /// Where it listens.
+    pub address: SocketAddrV4,
+    /// Connections that may wait to be accepted.
+    pub backlog: u32,
+    /// Connections that wait.
+    pub waiting: u32,
+}
+
+impl<B> Shard<B> {
+    /// Appends a look at each connection in the next `slots` slots from number `from` on to `out`, which does
+    /// not grow. Gives the number to go on with; `None` at the end.
+    pub fn look(&self, from: u32, slots: u32, out: &mut Vec<Info>) -> Option<u32> {
+        let end = from.saturating_add(slots).min(self.slots.end());
+        for index in from..end {
+            let Some(connection) = self.slots.peek(index) else { continue };
+            if out.len() == out.capacity() {
+                return Some(index);
+            }
+            let Shared { config, senders, recovery, .. } = &self.shared;
+            out.push(connection.info(config, senders, recovery));
+        }
+        (end < self.slots.end()).then_some(end)
+    }
+
+    /// The listeners.
+    pub fn listening(&self) -> impl Iterator<Item = Listening> {
+        self.listeners.iter().map(|listener| Listening {
+            address: listener.address,
+            backlog: listener.backlog,
+            waiting: listener.accept.len() as u32,
+        })
+    }
+}

@@ -41,6 +41,16 @@ impl SendQueue {
         self.end
     }
 
+    /// How many pieces it holds.
+    pub const fn len(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Whether it holds none.
+    pub const fn is_empty(&self) -> bool {
+        self.pieces.is_empty()
+    }
+
     /// Appends `bytes`, which are not empty.
     ///
     /// # Errors

@@ -86,10 +86,10 @@ impl World {
     pub(crate) fn accept(&self, listening: RawFd, fd: OwnedFd) -> Result<(RawFd, SocketAddrV4)> {
         let patience = self.read_patience(listening, false)?;
         let (connection, peer, settings) = self.call(patience, |state| {
-            let (now, file) = (state.now(), state.files.get(listening)?);
+            let file = state.files.get(listening)?;
             match file.socket {
                 Socket::Listening(listener) => {
-                    let accepted = state.stack.accept(now, listener);
+                    let accepted = state.stack.accept(listener);
                     Ok(accepted.map(|(connection, peer)| (connection, peer, file.settings.clone())))
                 }
                 Socket::FreshUdp | Socket::Udp(_) => Err(Errno::OPNOTSUPP),

@@ -172,7 +172,7 @@ impl<B: Payload> Host<B> {
             match news {
                 ShardEvent::Acceptable(listener) => {
                     if let Some(app) = self.owners.of_listener(listener)
-                        && let Some(id) = self.tcp.accept(now, listener)
+                        && let Some(id) = self.tcp.accept(listener)
                     {
                         self.tcp.set_token(id, (app as u32) << Sockets::<B>::TOKEN_BITS);
                         return Some((app, Event::Accepted(listener, id)));

@@ -117,7 +117,7 @@ impl Peer {
     pub(crate) fn accept(&mut self, now: Instant, listener: ListenerId) -> Option<ConnectionId> {
         while let Some(event) = self.shard.poll_event(now) {
             if event == ShardEvent::Acceptable(listener) {
-                return self.shard.accept(now, listener);
+                return self.shard.accept(listener);
             }
         }
         None

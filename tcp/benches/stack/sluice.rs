@@ -137,7 +137,7 @@ impl Stack for Sluice {
 
     fn accept(&mut self, now: Instant, frames: &mut Vec<Frame>, out: &mut Vec<Sent>) {
         self.take(now, frames);
-        while let Some(id) = self.shard.accept(now, self.listener) {
+        while let Some(id) = self.shard.accept(self.listener) {
             self.ids.push(id);
         }
         while self.shard.poll_event(now).is_some() {}

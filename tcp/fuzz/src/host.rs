@@ -166,7 +166,7 @@ impl Ours {
 
     fn run_app(&mut self, now: Instant) {
         if let Some(listener) = self.listener.filter(|_| self.id.is_none()) {
-            self.id = self.shard.accept(now, listener);
+            self.id = self.shard.accept(listener);
         }
         let Some(id) = self.id else { return };
         let reads_now = self.app.reads_now() || self.next_read <= now;

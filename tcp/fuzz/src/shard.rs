@@ -425,7 +425,7 @@ impl<'a> World<'a> {
 
     fn accept(&mut self) {
         let Some(listener) = self.listener else { return };
-        if let Some(id) = self.shard.accept(self.now, listener)
+        if let Some(id) = self.shard.accept(listener)
             && let Some(info) = self.shard.info(id)
         {
             self.ids.push(Open::new(id, usize::from(info.remote.port()) - 1));

@@ -330,7 +330,7 @@ impl Rig {
 
     pub(super) fn accept(&mut self) {
         let listener = self.listener.unwrap();
-        self.id = self.shard.accept(self.now, listener);
+        self.id = self.shard.accept(listener);
         assert!(self.id.is_some());
         self.news();
     }
@@ -388,7 +388,7 @@ impl Rig {
     /// Lets time pass, and serves the timers; gives what was sent meanwhile.
     pub(super) fn wait_full(&mut self, time: Duration) -> Vec<Out> {
         let end = self.now + time;
-        let mut all = Vec::new();
+        let mut all = self.packets();
         for _ in 0..100_000 {
             let next =
                 self.shard.next_deadline().map(|tick| Instant::from_nanos(u64::from(tick.get()) << 16));

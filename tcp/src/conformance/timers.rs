@@ -97,6 +97,16 @@ fn r2_of_the_application() {
     }
 }
 
+//= RFC 9293 MUST-20: so does one that still has data to send.
+#[test]
+fn r2_with_data_unsent() {
+    let mut rig = Rig::established();
+    rig.send(&[b'x'; 100_000]);
+    assert!(rig.info().unsent > 0);
+    rig.wait(Duration::from_secs(1200));
+    assert_eq!(rig.end(), Received::Closed(Some(Error::TimedOut)));
+}
+
 fn alive() -> Config {
     let keepalive =
         Keepalive { idle: Duration::from_secs(100), interval: Duration::from_secs(10), probes: 3 };

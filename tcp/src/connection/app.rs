@@ -7,7 +7,7 @@ use wire::Payload;
 use super::{Connection, Cx, Error, Event, Flags, News, State};
 use crate::config::Config;
 use crate::congestion::CongestionControl;
-use crate::{Micros, Tick, receive};
+use crate::{Micros, receive};
 
 /// Why bytes were not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,9 +42,21 @@ impl Connection {
         if !self.in_flight() && queued == 0 {
             self.after_idle(cx);
         }
+        // Its own ACKs bring room again: neither of the two is below what a connection has by right.
+        let charge = (queued + len).saturating_sub(SEND_BY_RIGHT).saturating_sub(self.send_charged);
+        if self.send.len() >= pieces_share(cx.config) || !cx.budget.take(charge) {
+            self.flags.set(Flags::WANTS_ROOM);
+            return Given::Full(bytes);
+        }
         match self.send.push(cx.pieces, bytes) {
-            Ok(()) => Given::Taken,
-            Err(bytes) => Given::Starved(bytes),
+            Ok(()) => {
+                self.send_charged += charge;
+                Given::Taken
+            }
+            Err(bytes) => {
+                cx.budget.give(charge);
+                Given::Starved(bytes)
+            }
         }
     }
 
@@ -79,6 +91,7 @@ impl Connection {
         if self.flags.has(Flags::WANTS_ROOM)
             && few_unsent
             && self.queued() <= self.send_limit(cx.config) / 3 * 2
+            && self.send.len() <= pieces_share(cx.config) / 3 * 2
         {
             self.flags.clear(Flags::WANTS_ROOM);
             self.news |= News::WRITABLE;
@@ -186,10 +199,18 @@ impl Connection {
         if !self.state.is_synchronized() {
             return;
         }
-        let idle = Tick::at(cx.now).since(self.heard_at);
+        let idle = self.silence(cx.now);
         let rto = self.rto(cx);
         if let Some(sender) = self.sending.wake(cx.senders, self.snd_nxt, self.mss) {
             sender.congestion.on_idle(Micros::at(cx.now), idle, rto);
         }
     }
+}
+
+/// Bytes that a connection may queue whatever the others have; more comes out of the shard's budget.
+pub(super) const SEND_BY_RIGHT: u32 = 64 << 10;
+
+/// Pieces that one connection may have in its send queue: one whose peer is stuck must not starve the others.
+fn pieces_share(config: &Config) -> usize {
+    (config.chunks as usize / 8).max(16)
 }

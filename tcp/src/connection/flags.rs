@@ -59,6 +59,8 @@ impl Flags {
     pub(crate) const CWND_LIMITED: Flags = Flags(1 << 26);
     /// Window scaling was agreed on.
     pub(crate) const WINDOW_SCALE: Flags = Flags(1 << 27);
+    /// The last bare ACK was numbered by the edge of the peer's window.
+    pub(crate) const EDGE_TRIED: Flags = Flags(1 << 31);
     /// It is over, and its flow is free for another.
     pub(crate) const RETIRED: Flags = Flags(1 << 25);
     /// There was no room in the shard for what the application gave; it waits for some.

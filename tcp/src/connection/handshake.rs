@@ -9,7 +9,7 @@ use super::{Connection, Cx, Error, Event, Flags, News, QUICK_ACKS, Rare, Setting
 use crate::closed::{Reply, reset_for};
 use crate::config::{Config, Ecn};
 use crate::congestion::Congestion;
-use crate::listen::{Agreed, ChallengeLimiter, HalfOpen, Offer};
+use crate::listen::{Agreed, ChallengeLimiter, HalfOpen, Offer, timestamp_clock};
 use crate::receive::Receiver;
 use crate::send::SendQueue;
 use crate::sender::{Sender, Sending};
@@ -49,6 +49,7 @@ impl Connection {
             snd_scale: 0,
             rcv_scale: 0,
             send: SendQueue::new(iss + 1),
+            send_charged: 0,
             receiver: Receiver::new(limits, SeqNumber::ZERO, 0, 0, Micros::at(now)),
             ts_recent: 0,
             ts_recent_at: seconds(now),
@@ -65,7 +66,7 @@ impl Connection {
             persist_backoff: 0,
             probes_unanswered: 0,
             challenges: ChallengeLimiter::new(Tick::at(now)),
-            heard_at: Tick::at(now),
+            heard_at: timestamp_clock(now),
             stalled_since: Tick::at(now),
             user_timeout: 0,
             send_buffer: 0,
@@ -188,7 +189,7 @@ impl Connection {
         self.ts_recent = segment.options.timestamps.unwrap_or_default().value;
         self.agree(cx.config, offer.agree(&segment.options, flags));
         self.start_receiving(cx, segment.seq, self.offered_window(offer));
-        self.heard_at = Tick::at(cx.now);
+        self.heard_at = timestamp_clock(cx.now);
         self.snd_wnd = u32::from(segment.window.0);
         self.max_wnd = self.snd_wnd;
         self.snd_wl1 = segment.seq;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wire::{Instant, Payload, TcpFlags};
 
+use super::app::SEND_BY_RIGHT;
 use super::{Connection, Cx, Error, Event, Flags, News, State, Timer};
 use crate::closed::{Reply, reset_for};
 use crate::listen::timestamp_clock;
@@ -55,7 +56,7 @@ impl Connection {
             return Reply::None;
         }
         // What was forged blindly has not come this far.
-        self.heard_at = Tick::at(cx.now);
+        self.heard_at = timestamp_clock(cx.now);
         self.probes_unanswered = 0;
         self.take_timestamp(cx.now, segment);
         self.take_congestion_mark(segment, ce);
@@ -134,17 +135,10 @@ impl Connection {
             return self.challenge(cx);
         }
         cx.counters.resets_in += 1;
-        //= RFC 9293 section 3.10.7.4, "Second": in CLOSING and LAST-ACK both sides had closed: no error.
-        // There is one if the peer may have missed data.
-        let all_arrived = self.send.end().at_or_before(self.snd_una);
-        match self.state {
-            State::SynReceived => self.give_up(cx, Error::Refused),
-            State::Closing | State::LastAck if all_arrived => {
-                self.transition(cx, Event::Abort);
-                self.news |= News::READABLE;
-            }
-            _ => self.give_up(cx, Error::Reset),
-        }
+        // In CLOSING and LAST-ACK too, though RFC 9293 asks for no signal there: our FIN is not acknowledged.
+        // Linux and FreeBSD tell it as well.
+        let error = if self.state == State::SynReceived { Error::Refused } else { Error::Reset };
+        self.give_up(cx, error);
     }
 
     /// Figure 8 of RFC 9293: SYNs crossed, and the peer answers ours with a SYN-ACK.
@@ -252,6 +246,9 @@ impl Connection {
         self.stalled_since = Tick::at(cx.now);
         self.soft_error = None;
         self.send.acknowledge(cx.pieces, ack);
+        let charged = self.send_charged.min(self.queued().saturating_sub(SEND_BY_RIGHT));
+        cx.budget.give(self.send_charged - charged);
+        self.send_charged = charged;
         self.flags.clear(Flags::HELD);
         if self.flags.has(Flags::FIN_SENT) && ack == self.send.end() + 1 {
             self.transition(cx, Event::FinAcked);

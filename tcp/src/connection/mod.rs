@@ -158,6 +158,8 @@ pub(crate) struct Connection {
     snd_scale: u8,
     rcv_scale: u8,
     send: SendQueue,
+    /// Bytes of the send queue that are counted in the shard's budget.
+    send_charged: u32,
 
     receiver: Receiver,
     /// TS.Recent (RFC 7323 section 4.3), and when it was taken, in seconds: it may be months ago.
@@ -186,8 +188,8 @@ pub(crate) struct Connection {
     persist_backoff: u8,
     probes_unanswered: u8,
     challenges: ChallengeLimiter,
-    /// When the peer was last heard of.
-    heard_at: Tick,
+    /// When the peer was last heard of, by the clock of timestamps: milliseconds that wrap after 49 days.
+    heard_at: u32,
     /// Since when nothing has moved: no new acknowledgment though something is in flight.
     stalled_since: Tick,
     /// How long nothing may move; zero: as the shard's configuration says. Milliseconds.
@@ -257,6 +259,7 @@ impl Connection {
             sender.recovery.clear(cx.flights);
         }
         self.sending.rest(cx.senders);
+        cx.budget.give(std::mem::take(&mut self.send_charged));
     }
 
     /// Gives everything back to the pools.
@@ -294,20 +297,31 @@ impl Connection {
         Duration::from_micros(self.sending.rto(cx.senders, cx.recovery).into())
     }
 
+    /// How long the peer has not been heard of.
+    fn silence(&self, now: Instant) -> Duration {
+        Duration::from_millis(timestamp_clock(now).wrapping_sub(self.heard_at).into())
+    }
+
     /// Whether segments are in flight.
     fn in_flight(&self) -> bool {
         self.snd_una != self.snd_nxt
     }
 
     /// SND.NXT, or the right edge of the peer's window if that has moved below it: the peer would take no
-    /// ACK from a segment past it (RFC 9293 section 3.10.7.4, "First").
-    fn acceptable_seq(&self) -> SeqNumber {
+    /// ACK from a segment past it (RFC 9293 section 3.10.7.4, "First"). Nor from one before what it has
+    /// received since, of which we need not know: so the two take turns.
+    fn acceptable_seq(&mut self) -> SeqNumber {
         let edge = self.snd_una + self.snd_wnd;
-        if self.snd_nxt.after(edge) { edge } else { self.snd_nxt }
+        if !self.snd_nxt.after(edge) {
+            return self.snd_nxt;
+        }
+        let at_edge = !self.flags.take(Flags::EDGE_TRIED);
+        self.flags.put(Flags::EDGE_TRIED, at_edge);
+        if at_edge { edge } else { self.snd_nxt }
     }
 
     /// A segment of this connection, with nothing in it but an ACK; its window is still to be set.
-    fn bare_segment(&self, now: Instant) -> SegmentOut {
+    fn bare_segment(&mut self, now: Instant) -> SegmentOut {
         SegmentOut {
             src: self.local,
             dst: self.remote,

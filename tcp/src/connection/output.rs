@@ -4,12 +4,9 @@
 use wire::Payload;
 
 use super::{Connection, Cx, Flags, State};
-use crate::SeqNumber;
 use crate::options::{Options, SeqRange};
 use crate::packet::{NoFrame, Output};
-use crate::pool::Slab;
 use crate::recovery::Transmit;
-use crate::sender::Sender;
 
 impl Connection {
     /// Sends what is due.
@@ -236,24 +233,5 @@ impl Connection {
         }
         self.flags.clear(Flags::PROBE_WINDOW);
         Ok(())
-    }
-
-    /// Whether [`poll_transmit`](Self::poll_transmit) may have something to do.
-    pub(crate) fn wants_to_transmit(&self, senders: &Slab<Sender>) -> bool {
-        let due = Flags::ACK_NOW
-            .and(Flags::RESET)
-            .and(Flags::PROBE)
-            .and(Flags::PROBE_WINDOW)
-            .and(Flags::PROBE_PEER)
-            .and(Flags::RESEND_SYN);
-        self.flags.any(due)
-            || self.has_unsent()
-            || self.sending.peek(senders).is_some_and(|sender| sender.recovery.lost() > 0)
-            || self.snd_nxt == self.start()
-    }
-
-    /// The number of our SYN while it was not sent; else one that is not next.
-    fn start(&self) -> SeqNumber {
-        if self.state == State::SynSent { self.snd_una } else { self.snd_nxt + 1 }
     }
 }

@@ -86,7 +86,7 @@ impl Connection {
             self.on_persist(cx, tick);
         }
         if self.slow.take_due(tick) {
-            self.on_slow_timer(cx, tick);
+            self.on_slow_timer(cx);
         }
         if self.rest.take_due(tick) && !self.in_flight() && !self.has_unsent() {
             self.sending.rest(cx.senders);
@@ -178,7 +178,7 @@ impl Connection {
         self.flags.clear(Flags::PROBE_WINDOW.and(Flags::OVERRIDE));
     }
 
-    fn on_slow_timer<B: Payload>(&mut self, cx: &mut Cx<'_, B>, tick: Tick) {
+    fn on_slow_timer<B: Payload>(&mut self, cx: &mut Cx<'_, B>) {
         if self.state == State::FinWait2 && self.flags.has(Flags::DETACHED) {
             return self.give_up(cx, Error::TimedOut);
         }
@@ -186,7 +186,7 @@ impl Connection {
             return;
         }
         let keepalive = self.rare.keepalive(cx.config);
-        let silence = tick.since(self.heard_at);
+        let silence = self.silence(cx.now);
         if silence < keepalive.idle || self.in_flight() {
             self.probes_unanswered = 0;
             // What is in flight tells as much as a probe would.

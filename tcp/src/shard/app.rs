@@ -83,11 +83,11 @@ impl<B: Payload> Shard<B> {
     }
 
     /// The next connection that a peer has opened.
-    pub fn accept(&mut self, now: Instant, listener: ListenerId) -> Option<ConnectionId> {
+    pub fn accept(&mut self, listener: ListenerId) -> Option<ConnectionId> {
         let id = self.listeners.get(listener)?.accept.pop_front()?;
         if let Some(connection) = self.slots.get(id) {
             connection.flags.clear(Flags::UNACCEPTED);
-            self.settle(id.index, now);
+            self.settle(id.index);
         }
         // More may wait, and the application may have stopped here.
         self.listeners.announce(listener.index);
@@ -143,7 +143,7 @@ impl<B: Payload> Shard<B> {
         }
         let id = self.admit(now, connection, &key).ok_or(ConnectError::TooMany)?;
         self.shared.counters.active_opens += 1;
-        self.settle(id.index, now);
+        self.settle(id.index);
         Ok(id)
     }
 
@@ -198,7 +198,7 @@ impl<B: Payload> Shard<B> {
         connection.set_more(more);
         match connection.give(&mut self.shared.cx(now), bytes) {
             Given::Taken => {
-                self.settle(id.index, now);
+                self.settle(id.index);
                 Ok(())
             }
             Given::Full(bytes) => Err(SendError::Full(bytes)),
@@ -330,6 +330,6 @@ impl<B: Payload> Shard<B> {
     fn with(&mut self, now: Instant, id: ConnectionId, act: impl FnOnce(&mut Connection, &mut Cx<'_, B>)) {
         let Some(connection) = self.slots.get(id) else { return };
         act(connection, &mut self.shared.cx(now));
-        self.settle(id.index, now);
+        self.settle(id.index);
     }
 }

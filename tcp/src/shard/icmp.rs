@@ -62,6 +62,6 @@ impl<B: Payload> Shard<B> {
             IcmpKind::Prohibited => connection.on_unreachable(cx, Error::HostUnreachable, true),
             IcmpKind::Refused => connection.on_unreachable(cx, Error::Refused, true),
         }
-        self.settle(index, now);
+        self.settle(index);
     }
 }

@@ -52,7 +52,7 @@ impl<B: Payload> Shard<B> {
     ) {
         let Some(connection) = self.slots.at(index) else { return };
         let reply = connection.handle_segment(&mut self.shared.cx(now), segment, bytes, ce);
-        self.settle(index, now);
+        self.settle(index);
         self.answer(reply);
     }
 

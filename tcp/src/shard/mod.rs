@@ -195,28 +195,40 @@ impl<B: Payload> Shard<B> {
         Some(id)
     }
 
-    /// After anything that was done to a connection: sees to it that it will transmit, be woken in time,
-    /// and that the application hears of it.
-    fn settle(&mut self, index: u32, now: Instant) {
+    /// After anything that was done to a connection: sees to it that it has its turn to transmit, and that
+    /// the application hears of it.
+    fn settle(&mut self, index: u32) {
         let Some(connection) = self.slots.at(index) else { return };
-        if connection.wants_to_transmit(&self.shared.senders) && !connection.flags.has(Flags::READY) {
+        // In the list it is in any case: timers are looked at once a burst, after it has transmitted.
+        if !connection.flags.has(Flags::READY) {
             connection.flags.set(Flags::READY);
             self.ready.push_back(index);
         }
-        self.attend(index, now);
+        self.announce(index);
     }
 
-    /// The rest of [`settle`](Self::settle), for a connection that has just transmitted.
-    fn attend(&mut self, index: u32, now: Instant) {
+    /// Puts a connection with news into the list of those.
+    fn announce(&mut self, index: u32) {
         let Some(connection) = self.slots.at(index) else { return };
         let hidden = Flags::DETACHED.and(Flags::NEWS).and(Flags::UNACCEPTED);
         if !connection.news.is_empty() && !connection.flags.any(hidden) {
             connection.flags.set(Flags::NEWS);
             self.news.push_back(index);
         }
+    }
+
+    /// After a connection had its turn: it is woken in time, or is over.
+    fn attend(&mut self, index: u32, now: Instant) {
+        self.announce(index);
+        let Some(connection) = self.slots.at(index) else { return };
         let over = matches!(connection.state, State::TimeWait | State::Closed);
-        if over && !connection.flags.has(Flags::READY) {
-            return self.retire(index, now);
+        if over {
+            // Nothing is timed any more, or what is overdue would be due for ever.
+            return if connection.flags.has(Flags::READY) {
+                self.wheel.cancel(index)
+            } else {
+                self.retire(index, now)
+            };
         }
         if let Some(deadline) = connection.next_deadline(&self.shared.config, &self.shared.senders, now) {
             self.wheel.arm(index, deadline);

@@ -16,7 +16,7 @@ impl<B: Payload> Shard<B> {
             if let Some(connection) = self.slots.at(index) {
                 // The wheel may be early: a deadline that moved away is not taken out of it.
                 connection.handle_timeout(&mut self.shared.cx(now));
-                self.settle(index, now);
+                self.settle(index);
             }
         }
         self.resend_syn_acks(now);

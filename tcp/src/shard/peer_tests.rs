@@ -329,7 +329,7 @@ fn settings_of_a_listener() {
     let syn_ack = scene.syn();
     assert_eq!((syn_ack.options.mss, syn_ack.tos, syn_ack.window), (Some(600), 0x10, 20_000));
     scene.inject(ACK, 1, 1, b"", b"");
-    let id = scene.us.accept(scene.now, listener).unwrap();
+    let id = scene.us.accept(listener).unwrap();
     scene.send(id, 650);
     scene.send(id, 10);
     let sent = scene.sent();

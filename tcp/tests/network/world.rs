@@ -329,7 +329,7 @@ impl World {
     fn on_event(&mut self, host: usize, event: ShardEvent) {
         match event {
             ShardEvent::Acceptable(listener) => {
-                while let Some(id) = self.hosts[host].shard.accept(self.now, listener) {
+                while let Some(id) = self.hosts[host].shard.accept(listener) {
                     let info = self.hosts[host].shard.info(id);
                     let flow = info.and_then(|info| self.by_way.get(&(info.remote, info.local))).copied();
                     match flow.filter(|flow| self.endpoints[2 * flow + 1].id.is_none()) {

@@ -74,8 +74,8 @@ impl Stack {
 
     /// The oldest connection that waits to be accepted, and its peer. It may have ended meanwhile: its
     /// bytes and its error are still there.
-    pub(crate) fn accept(&mut self, now: Instant, listener: Listener) -> Option<(Connection, SocketAddrV4)> {
-        let connection = self.tcp.accept(now, listener)?;
+    pub(crate) fn accept(&mut self, listener: Listener) -> Option<(Connection, SocketAddrV4)> {
+        let connection = self.tcp.accept(listener)?;
         let info = self.tcp.info(connection)?;
         Some((connection, info.remote))
     }

@@ -1,5 +1,5 @@
 //! A worker: one thread on one core, polling its queues. Everything it touches is its own, but for the
-//! published route table and the rings in [`crate::link`]. [`crate::egress`] is its way out, [`crate::host`]
+//! published route table and the rings in [`crate::link`]. `crate::egress` is its way out, [`crate::host`]
 //! what of it is this host's own TCP and UDP.
 
 use std::sync::Arc;

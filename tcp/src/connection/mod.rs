@@ -9,9 +9,8 @@
 //! - [`settings`]: what it may set; [`info`]: what it may be told.
 //!
 //! A connection owns no memory: its queues are lists in the shard's pools. It reads no clock and sends
-//! nothing by itself. [`handle_segment`](Connection::handle_segment) and
-//! [`handle_timeout`](Connection::handle_timeout) only change what
-//! [`poll_transmit`](Connection::poll_transmit) will do at the end of the burst.
+//! nothing by itself: `handle_segment` and `handle_timeout` only change what `poll_transmit` will do at
+//! the end of the burst.
 
 mod app;
 mod emit;

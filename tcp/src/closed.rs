@@ -67,8 +67,8 @@ mod tests {
     use crate::connection::Settings;
     use crate::packet::Packet;
     use crate::segment::tests::{DST, SRC, segment};
-    use crate::testing::Bytes;
     use crate::{Checksum, ReceiveWindow, Window};
+    use sim::Bytes;
 
     #[test]
     fn answers() {

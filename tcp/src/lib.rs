@@ -52,9 +52,6 @@ pub mod wheel;
 
 #[cfg(test)]
 mod conformance;
-#[cfg(test)]
-mod testing;
-
 pub use acceptability::{ReceiveWindow, Window};
 pub use closed::{Reply, reset_for};
 pub use config::Config;

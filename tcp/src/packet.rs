@@ -145,8 +145,8 @@ mod tests {
     use crate::pool::Pool;
     use crate::segment::tests::{DST, SRC};
     use crate::send::SendQueue;
-    use crate::testing::Bytes;
     use crate::{Checksum, Segment, Timestamps};
+    use sim::Bytes;
 
     #[test]
     fn what_is_written_is_read() {

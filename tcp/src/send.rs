@@ -150,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::testing::Bytes;
+    use sim::Bytes;
 
     fn content(pieces: Pieces<'_, Bytes>) -> Vec<u8> {
         pieces.flat_map(|(bytes, offset, len)| bytes.as_slice()[offset..offset + len].to_vec()).collect()

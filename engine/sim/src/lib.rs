@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod builder;
+pub mod bytes;
 pub mod clock;
 pub mod dissect;
 pub mod frame;
@@ -14,6 +15,7 @@ pub mod queue;
 pub mod rng;
 mod segment;
 
+pub use bytes::Bytes;
 pub use clock::{Clock, EventQueue};
 pub use frame::{SimFrame, SimPool};
 pub use host::Host;

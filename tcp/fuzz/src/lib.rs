@@ -5,7 +5,6 @@
 //! - [`network`]: two stacks that transfer bytes over a network that loses, repeats, delays, marks and spoils
 //!   packets: ours with ours, and ours with smoltcp.
 
-mod bytes;
 mod host;
 pub mod network;
 pub mod parser;
@@ -13,5 +12,5 @@ pub mod shard;
 mod smoltcp_host;
 mod source;
 
-pub(crate) use bytes::Bytes;
+pub(crate) use sim::Bytes;
 pub(crate) use source::Source;

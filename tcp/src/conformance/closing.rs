@@ -56,7 +56,7 @@ fn half_close() {
             assert_eq!(rig.give(data(1 + 5 * n, 2, b"still")), [format!(". 2:2(0) ack {}", 6 + 5 * n)]);
             assert_eq!(rig.read(), "still");
         }
-        assert!(rig.shard.send(rig.now, rig.id(), crate::testing::Bytes::new(b"x")).is_err());
+        assert!(rig.shard.send(rig.now, rig.id(), sim::Bytes::new(b"x")).is_err());
     }
 }
 

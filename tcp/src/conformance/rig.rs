@@ -17,8 +17,8 @@ use crate::connection::{Error, News, State};
 use crate::packet::{NoFrame, Output, Packet};
 use crate::ports::SourcePorts;
 use crate::shard::{ConnectionId, IcmpError, IcmpKind, ListenerId, Received, Shard, ShardEvent};
-use crate::testing::Bytes;
 use crate::{Checksum, Options, SeqNumber, Timestamps};
+use sim::Bytes;
 
 pub(super) const US: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 80);
 pub(super) const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 40_000);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::pools::Block;
 use super::*;
 use crate::SeqRange;
-use crate::testing::Bytes;
+use sim::Bytes;
 
 const MSS: u16 = 1000;
 const ROOMY: Limits =

@@ -10,8 +10,8 @@ use crate::config::Config;
 use crate::connection::State;
 use crate::packet::{NoFrame, Output, Packet};
 use crate::ports::SourcePorts;
-use crate::testing::Bytes;
 use crate::{Checksum, Options};
+use sim::Bytes;
 
 const US: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 1), 80);
 const PEER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, 2), 4000);

@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::connection::{Error, News, State};
 use crate::packet::{NoFrame, Output, Packet};
 use crate::ports::SourcePorts;
-use crate::testing::Bytes;
+use sim::Bytes;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::Bytes;
+use sim::Bytes;
 
 const LIMITS: Limits = Limits { sockets: 8, received: 8, unsent: 8, per_socket: 4 };
 

@@ -1,4 +1,4 @@
-//! What the tests of several modules share.
+//! Payload on the heap, for tests that need no pool.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use wire::Payload;
 
 /// Payload on the heap.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Bytes {
+pub struct Bytes {
     memory: Arc<[u8]>,
     range: Range<usize>,
 }
 
 impl Bytes {
     /// A copy of `bytes`.
-    pub(crate) fn new(bytes: &[u8]) -> Self {
+    pub fn new(bytes: &[u8]) -> Self {
         Bytes { memory: bytes.into(), range: 0..bytes.len() }
     }
 
     /// The bytes of the range.
-    pub(crate) fn as_slice(&self) -> &[u8] {
+    pub fn as_slice(&self) -> &[u8] {
         &self.memory[self.range.clone()]
     }
 }
@@ -42,13 +42,18 @@ impl Payload for Bytes {
     }
 }
 
-#[test]
-fn ranges_of_payload() {
-    let mut bytes = Bytes::new(b"hello, world");
-    bytes.advance(7);
-    bytes.truncate(4);
-    let mut out = [0; 8];
-    assert_eq!((bytes.copy_out(1, &mut out), &out[..3], bytes.chunk(4)), (3, &b"orl"[..], &b""[..]));
-    bytes.advance(100);
-    assert!(bytes.is_empty());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_payload() {
+        let mut bytes = Bytes::new(b"hello, world");
+        bytes.advance(7);
+        bytes.truncate(4);
+        let mut out = [0; 8];
+        assert_eq!((bytes.copy_out(1, &mut out), &out[..3], bytes.chunk(4)), (3, &b"orl"[..], &b""[..]));
+        bytes.advance(100);
+        assert!(bytes.is_empty());
+    }
 }

@@ -133,7 +133,7 @@ pub struct MemoryPlan {
 #[error("{0}")]
 pub struct PlanError(String);
 
-/// Frames that a worker's mempool cache keeps. More than one burst of 64, and measured no slower than 512.
+/// Frames that a worker's mempool cache keeps. Two bursts of the usual 128, and measured no slower than 512.
 const CACHE_SIZE: u32 = 256;
 /// A mempool cache is flushed when it holds one and a half times its size (`CACHE_FLUSHTHRESH_MULTIPLIER`).
 const CACHE_FULL: u32 = CACHE_SIZE / 2 * 3;

@@ -15,7 +15,7 @@ use crate::routes_file;
 use crate::services::services;
 
 const DEFAULT_NAME: &str = "sluice";
-const DEFAULT_BURST: u16 = 64;
+const DEFAULT_BURST: u16 = 128;
 
 impl Config {
     /// Reads a configuration from `text`; messages call it `path`, and a relative

@@ -135,7 +135,7 @@ fn defaults() {
                 3,
             ],
             poll: Busy,
-            burst: 64,
+            burst: 128,
             isa: Auto,
         },
         routes: Routes {

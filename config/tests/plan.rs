@@ -23,7 +23,7 @@ device = "0000:01:00.1"
 fn one_worker() {
     let text = format!("{TWO_PORTS}mtu = 9000\n[workers]\ncores = [2]\n");
     assert_snapshot!(plan(&text, |_| Caps::UNLIMITED).expect("it fits"), @r"
-    plan of sluice: 1 worker, busy polling, bursts of 64
+    plan of sluice: 1 worker, busy polling, bursts of 128
 
     worker  core  receives from  sends by
     0       2     lan:0, wan:0   lan:0, wan:0
@@ -36,18 +36,18 @@ fn one_worker() {
           2048  receive descriptors
           2048  transmit descriptors
            768  mempool caches
-          1280  bursts under way
+          2560  bursts under way
              0  rings between workers
           5120  waiting for a neighbour
           6144  waiting for fragments
-         17408  in the pool
+         19456  in the pool
 
         memory  what
-        40 MiB  packet buffers (huge pages if there are any)
+        44 MiB  packet buffers (huge pages if there are any)
         64 MiB  route table, level 1
         27 MiB  route table, level 2
          1 MiB  adjacencies
-       131 MiB  in all
+       136 MiB  in all
     ");
 }
 
@@ -67,7 +67,7 @@ fn several_workers_and_a_device_with_few_queues() {
     let text = format!("{TWO_PORTS}workers = [1, 2]\n[workers]\ncores = [2, 3, 4]\n[dpdk]\nhuge = \"on\"\n");
     let caps = |port| if port == 0 { Caps::UNLIMITED } else { Caps { rx_queues: 1, tx_queues: 2 } };
     assert_snapshot!(plan(&text, caps).expect("it fits"), @r"
-    plan of sluice: 3 workers, busy polling, bursts of 64
+    plan of sluice: 3 workers, busy polling, bursts of 128
 
     worker  core  receives from  sends by
     0       2     lan:0          lan:0, wan through worker 1
@@ -82,7 +82,7 @@ fn several_workers_and_a_device_with_few_queues() {
           4096  receive descriptors
           5120  transmit descriptors
           1536  mempool caches
-           768  bursts under way
+          1536  bursts under way
           6144  rings between workers
           3072  waiting for a neighbour
          12288  waiting for fragments
@@ -104,7 +104,7 @@ fn what_does_not_fit() {
         plan(&format!("{TWO_PORTS}{text}"), |_| caps).expect_err("it does not fit").to_string()
     };
     assert_snapshot!(refused("rx_queues = 4", 1, 1), @"port `wan` asks for rx_queues = 4, but its device `0000:01:00.1` allows 1: write rx_queues = 1, or leave it out");
-    assert_snapshot!(refused("[workers]\ncores = [1]\n[limits]\nmbufs = 1024", 1, 1), @r#"mbufs = 1024 are too few: queues and caches alone hold 4864, and 10240 are counted in all; raise it, or write mbufs = "auto""#);
+    assert_snapshot!(refused("[workers]\ncores = [1]\n[limits]\nmbufs = 1024", 1, 1), @r#"mbufs = 1024 are too few: queues and caches alone hold 4864, and 10496 are counted in all; raise it, or write mbufs = "auto""#);
     assert_snapshot!(refused("[workers]\ncores = [1]\n[dpdk]\nmemory_mb = 64\n[limits]\nmbufs = 100_000", 1, 1), @"memory_mb = 64 is too little: 100000 mbufs alone take 226 MiB");
     assert_snapshot!(refused("[[port]]\nname = \"tap\"\ndevice = \"net_tap0\"\nrx_queues = 2\ntx_queues = 1", 8, 8), @"port `tap`: the driver of `net_tap0` wants as many rx_queues as tx_queues, not 2 and 1");
 }

@@ -157,6 +157,9 @@ pub struct Workers {
     pub burst: u16,
     /// Which instructions forward plain packets.
     pub isa: Isa,
+    /// How long connections may take to finish once the process is asked to stop, in seconds. What is open
+    /// then is reset.
+    pub stop_seconds: u16,
 }
 
 /// Which instructions forward plain packets.

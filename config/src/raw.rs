@@ -73,6 +73,7 @@ pub(crate) struct RawWorkers {
     pub(crate) poll: Option<Spanned<Poll>>,
     pub(crate) burst: Option<Spanned<u16>>,
     pub(crate) isa: Option<Spanned<Isa>>,
+    pub(crate) stop_seconds: Option<Spanned<u16>>,
 }
 
 pub(crate) struct RawRoute {
@@ -186,6 +187,7 @@ fn workers(t: &Table<'_>) -> RawWorkers {
         poll: t.get("poll", |v| v.one_of(&[("busy", Poll::Busy), ("adaptive", Poll::Adaptive)])),
         isa: t.get("isa", |v| v.one_of(&Isa::NAMES)),
         burst: t.get("burst", |v| v.number(4..=256)),
+        stop_seconds: t.get("stop_seconds", |v| v.number(0..=3600)),
     }
 }
 

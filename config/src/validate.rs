@@ -16,6 +16,7 @@ use crate::services::services;
 
 const DEFAULT_NAME: &str = "sluice";
 const DEFAULT_BURST: u16 = 128;
+const DEFAULT_STOP_SECONDS: u16 = 10;
 
 impl Config {
     /// Reads a configuration from `text`; messages call it `path`, and a relative
@@ -132,6 +133,7 @@ fn workers(raw: &RawWorkers, ports: &[RawPort], machine: &Machine, errors: &Erro
         poll: raw.poll.as_ref().map_or(default_poll, |poll| *poll.get_ref()),
         burst: raw.burst.as_ref().map_or(DEFAULT_BURST, |burst| *burst.get_ref()),
         isa: raw.isa.as_ref().map_or(Isa::Auto, |isa| *isa.get_ref()),
+        stop_seconds: raw.stop_seconds.as_ref().map_or(DEFAULT_STOP_SECONDS, |s| *s.get_ref()),
     }
 }
 

@@ -137,6 +137,7 @@ fn defaults() {
             poll: Busy,
             burst: 128,
             isa: Auto,
+            stop_seconds: 10,
         },
         routes: Routes {
             entries: [],

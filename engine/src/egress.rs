@@ -97,6 +97,11 @@ impl<D: Device> Egresses<D> {
         }
     }
 
+    /// Whether frames of our own wait for room.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.kept.iter().any(|kept| *kept > 0)
+    }
+
     /// Hands frames to the workers that own their flows.
     #[cold]
     pub(crate) fn hand_over(&mut self, steered: &mut Vec<Steered<D::Frame>>) {

@@ -40,6 +40,10 @@ pub enum Command {
     ArpAnnounce(IfaceId, Ipv4Addr),
     /// Note down what TCP has, in this.
     Look(Box<Look>),
+    /// The process is to stop: listen no more, and have the programs finish.
+    Stop,
+    /// Reset what is still open.
+    ResetAll,
     /// Nothing; its being carried out shows that the worker has passed between two bursts.
     Pass,
 }

@@ -88,16 +88,17 @@ pub struct Report {
     pub error: Option<EngineError>,
 }
 
-/// Runs workers and control plane until what `stop` gives is ready, then stops in order. `listener` and
-/// `stop` are called in a tokio runtime, before anything else. `log` gets what an operator should read;
+/// Runs workers and control plane until they are asked to stop, and have finished what they had begun or are
+/// asked again. `listener` and `signals` are called in a tokio runtime, before anything else; what `signals`
+/// gives is ready each time that it is asked to stop, and must be cancel safe. `log` gets what an operator should read;
 /// `ready` is called once the workers run.
 ///
 /// # Errors
 /// When it could not start. What went wrong later is in the report.
-pub fn run<D: Device, S: Future<Output = ()>>(
+pub fn run<D: Device, S: AsyncFnMut()>(
     setup: Setup<D>,
     listener: impl FnOnce() -> std::io::Result<UnixListener>,
-    stop: impl FnOnce() -> S,
+    signals: impl FnOnce() -> S,
     ready: impl FnOnce(),
     log: impl FnMut(&str),
 ) -> Result<Report, EngineError> {
@@ -106,7 +107,7 @@ pub fn run<D: Device, S: Future<Output = ()>>(
     let local = tokio::task::LocalSet::new();
     let _inside = runtime.enter();
     let listener = listener().map_err(system)?;
-    let stop = stop();
+    let signals = signals();
 
     let Setup { config, ports, workers: io, storage, env, rss_key, seed, secret, isa } = setup;
     let (cores, poll) = (config.workers.cores.clone(), config.workers.poll);
@@ -121,7 +122,7 @@ pub fn run<D: Device, S: Future<Output = ()>>(
     control.attach(env.now(), infos);
     ready();
     let control = Rc::new(RefCell::new(control));
-    let end = local.block_on(&runtime, serve(&control, env.clone(), wake, listener, stop, log));
+    let end = local.block_on(&runtime, serve(&control, env.clone(), wake, listener, signals, log));
     halt.store(true, Ordering::Release);
     let mut error = match end {
         End::Stopped => None,

@@ -210,6 +210,16 @@ impl<D: Device> Worker<D> {
                 self.host.look(&mut look);
                 drop(self.control.events.push(Up::Look(look)));
             }
+            Command::Stop => {
+                let (router, fib) = (&self.router, &self.fib);
+                self.host.stop(now, &|to| router.source_towards(fib, to));
+                self.host.publish(self.egresses.is_waiting());
+                self.next_timeout = now;
+            }
+            Command::ResetAll => {
+                self.host.reset_all(now);
+                self.host.publish(self.egresses.is_waiting());
+            }
             Command::Pass => {}
         }
     }
@@ -285,7 +295,20 @@ impl<D: Device> Worker<D> {
     fn on_timeout(&mut self, now: Instant) {
         let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
         self.router.handle_timeout(&mut cx);
-        self.host.publish();
+        self.host.publish(self.egresses.is_waiting());
+        if self.host.is_stopping() {
+            self.go_on_stopping(now);
+        }
+    }
+
+    /// Until all is finished: some more in each loop, and the control thread sees how far it is.
+    fn go_on_stopping(&mut self, now: Instant) {
+        self.next_timeout = now;
+        let (router, fib) = (&self.router, &self.fib);
+        self.host.stop_connections(now, &|to| router.source_towards(fib, to));
+        if self.host.counters().is_at_rest() {
+            self.control.wake.wake();
+        }
     }
 
     /// Programs, and then what TCP and UDP have to send: answers carry the ACKs of what they answer.
@@ -312,7 +335,7 @@ impl<D: Device> Worker<D> {
             busy = true;
         }
         self.leave(now);
-        self.host.publish();
+        self.host.publish(self.egresses.is_waiting());
         busy
     }
 }

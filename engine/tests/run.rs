@@ -18,7 +18,7 @@ use engine::control::server::bind;
 use engine::run::{EngineError, Report, Setup, run};
 use l2l3::forward::Isa;
 use sim::{Host, SimPool};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use wire::RssKey;
 
 const LAN: usize = 0;
@@ -31,7 +31,7 @@ struct Running {
     wires: Vec<Wire>,
     pool: SimPool,
     handles: Vec<common::SimPort>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<UnboundedSender<()>>,
     engine: std::thread::JoinHandle<(Result<Report, EngineError>, Vec<String>)>,
     socket: PathBuf,
     _folder: tempfile::TempDir,
@@ -47,7 +47,7 @@ fn start(text: &str, env: SimEnv, prepare: impl FnOnce(&Path)) -> Running {
     std::fs::create_dir(folder.path().join("run")).unwrap();
     prepare(&socket);
     let Parts { config, ports, handles, io, wires, pool } = parts(config(text));
-    let (stop, stopped) = oneshot::channel();
+    let (stop, mut stopped) = unbounded_channel();
     let (ready, is_ready) = mpsc::channel();
     let path = socket.clone();
     let engine = std::thread::spawn(move || {
@@ -63,8 +63,8 @@ fn start(text: &str, env: SimEnv, prepare: impl FnOnce(&Path)) -> Running {
             isa: Isa::detect(),
         };
         let lines = RefCell::new(vec![]);
-        let stop = async {
-            let _sender_gone = stopped.await;
+        let stop = async move || {
+            let _sender_gone = stopped.recv().await;
         };
         let ended = run(
             setup,

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::future::Future;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
@@ -102,11 +101,12 @@ fn refuse_twin(config: &Config) -> Result<(), Error> {
     .into())
 }
 
-/// Takes SIGINT and SIGTERM over. What it gives is ready when one of them has come. Needs a tokio runtime.
-fn signalled() -> impl Future<Output = ()> {
-    let handlers = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
-    async {
-        let (Ok(mut interrupt), Ok(mut terminate)) = handlers else {
+/// Takes SIGINT and SIGTERM over. What it gives is ready each time that one of them has come. Needs a tokio
+/// runtime.
+fn signalled() -> impl AsyncFnMut() {
+    let mut handlers = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move || {
+        let (Ok(interrupt), Ok(terminate)) = &mut handlers else {
             // Without handlers both signals end the process at once, which stops it too.
             return std::future::pending().await;
         };

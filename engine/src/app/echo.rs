@@ -21,12 +21,14 @@ pub struct Echo<B> {
     free: Vec<u32>,
     /// The socket whose answers there was no room for, and the first of them.
     blocked: Option<(SocketId, udp::Received<B>)>,
+    /// Whether connections are closed once all that was received is sent back.
+    stopping: bool,
 }
 
 impl<B: Payload> Echo<B> {
     /// A server at `address`; the unspecified one stands for all of ours.
     pub fn new(address: SocketAddrV4) -> Self {
-        Echo { address, waiting: Vec::new(), free: Vec::new(), blocked: None }
+        Echo { address, waiting: Vec::new(), free: Vec::new(), blocked: None, stopping: false }
     }
 
     /// Sends back all that a connection has received, as far as there is room.
@@ -35,6 +37,7 @@ impl<B: Payload> Echo<B> {
             let bytes =
                 match self.take_waiting(sockets, id).map_or_else(|| sockets.receive(id), Received::Bytes) {
                     Received::Bytes(bytes) => bytes,
+                    Received::Nothing if self.stopping => return sockets.shutdown(id),
                     Received::Nothing => return,
                     Received::End | Received::Closed(_) => return sockets.close(id),
                 };
@@ -43,6 +46,8 @@ impl<B: Payload> Echo<B> {
                 // The send queue holds it now: the peer may send as much again.
                 Ok(()) => sockets.credit(id, 1, len),
                 Err(SendError::Full(bytes)) => return self.wait(sockets, id, bytes),
+                // What comes after our FIN is read, so that the peer comes to its own.
+                Err(SendError::Closed(_)) if self.stopping => sockets.credit(id, 1, len),
                 Err(SendError::Closed(_)) => return sockets.abort(id),
             }
         }
@@ -113,6 +118,14 @@ impl<B: Payload> App<B> for Echo<B> {
                 Event::Datagrams(id) => self.pump_datagrams(sockets, id),
             }
         }
+    }
+
+    fn stop(&mut self, _: &mut Sockets<'_, B>) {
+        self.stopping = true;
+    }
+
+    fn stop_connection(&mut self, sockets: &mut Sockets<'_, B>, id: ConnectionId) {
+        self.pump(sockets, id);
     }
 
     fn next_deadline(&self) -> Option<Instant> {

@@ -44,6 +44,18 @@ pub trait App<B: Payload>: Send {
     /// What happened since the last call, oldest first.
     fn handle_events(&mut self, sockets: &mut Sockets<'_, B>, events: &[Event]);
 
+    /// The process is asked to stop. Called once; nobody listens any more. Each connection of the program's
+    /// comes to [`stop_connection`](Self::stop_connection) then, some in each loop, and events go on. The
+    /// process ends when no connection is open (those in TIME-WAIT do not count), or when the time that the
+    /// configuration gives is over: what is open then is reset.
+    fn stop(&mut self, _sockets: &mut Sockets<'_, B>) {}
+
+    /// Finishes what was begun on a connection, and closes it: at once, or later. Without a method of its own,
+    /// the program can send no more; the peer gets what is queued, and then a FIN.
+    fn stop_connection(&mut self, sockets: &mut Sockets<'_, B>, id: ConnectionId) {
+        sockets.shutdown(id);
+    }
+
     /// When [`poll`](Self::poll) is to be called, whatever happens until then.
     fn next_deadline(&self) -> Option<Instant> {
         None

@@ -29,6 +29,11 @@ impl Owners {
         self.listeners.get(&id).map(|app| usize::from(*app))
     }
 
+    /// All listeners, which are nobody's from now on.
+    pub(crate) fn take_listeners(&mut self) -> impl Iterator<Item = ListenerId> {
+        std::mem::take(&mut self.listeners).into_keys()
+    }
+
     pub(crate) fn of_socket(&self, id: SocketId) -> Option<usize> {
         self.sockets.get(&id).map(|app| usize::from(*app))
     }

@@ -7,6 +7,7 @@ mod neighbours;
 mod routes;
 pub mod server;
 mod show;
+mod stop;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::link::{Command, ControlEnd, Up};
 use crate::worker::LoopCounters;
 use hops::Hops;
 use looks::Looks;
+use stop::Ending;
 
 /// How often gateways are looked through for those that nobody asks for.
 const GATEWAYS_EVERY: Duration = Duration::from_secs(1);
@@ -106,6 +108,9 @@ pub struct Control {
     after: VecDeque<(Vec<u64>, Then)>,
     /// What operators asked the workers for.
     looks: Looks,
+    ending: Ending,
+    /// Commands that each worker must have carried out before what it shows counts for the ending.
+    ending_marks: Vec<u64>,
     /// Whether the log says already that there is no adjacency for a neighbour.
     told_full: bool,
     log: Vec<String>,
@@ -146,6 +151,8 @@ impl Control {
             workers: Vec::new(),
             after: VecDeque::new(),
             looks: Looks::default(),
+            ending: Ending::No,
+            ending_marks: Vec::new(),
             told_full: false,
             log: Vec::new(),
         };
@@ -220,6 +227,7 @@ impl Control {
         }
         self.act();
         self.poll_after();
+        self.poll_ending(now);
     }
 
     fn take_news(&mut self, now: Instant, worker: usize) {
@@ -237,7 +245,7 @@ impl Control {
     /// When [`poll`](Self::poll) has something to do by itself.
     pub fn next_deadline(&self) -> Option<Instant> {
         let gateways = (!self.hops.gateways().is_empty()).then_some(self.gateways_at);
-        [self.neighbours.next_deadline(), gateways].into_iter().flatten().min()
+        [self.neighbours.next_deadline(), gateways, self.ending_deadline()].into_iter().flatten().min()
     }
 
     /// The first port whose device is gone.

@@ -70,19 +70,18 @@ pub enum End {
     PortRemoved(String),
 }
 
-/// Runs the control plane until `stop` is ready or a port is gone. Must run inside a
-/// [`tokio::task::LocalSet`]. What an operator should read goes to `log`, line by line.
+/// Runs the control plane until a port is gone, or `stop` has given and all is finished, or it has given
+/// twice; it may be dropped and called again at any time. Must run inside a [`tokio::task::LocalSet`]. What an operator should read goes to `log`, line by line.
 pub async fn serve<E: Env>(
     control: &Rc<RefCell<Control>>,
     env: E,
     wake: Arc<Wake>,
     listener: UnixListener,
-    stop: impl Future<Output = ()>,
+    mut stop: impl AsyncFnMut(),
     mut log: impl FnMut(&str),
 ) -> End {
     let path = listener.local_addr().ok().and_then(|addr| addr.as_pathname().map(Path::to_owned));
     let _unlink = path.map(Unlink);
-    tokio::pin!(stop);
     let mut look_at = env.now();
     loop {
         wake.clear();
@@ -90,6 +89,9 @@ pub async fn serve<E: Env>(
         control.borrow_mut().poll(now);
         let lines = control.borrow_mut().take_log();
         lines.iter().for_each(|line| log(line));
+        if control.borrow().has_stopped() {
+            return End::Stopped;
+        }
         if now >= look_at {
             look_at = now + LOOK_EVERY;
             if let Some(name) = control.borrow().removed_port() {
@@ -100,7 +102,12 @@ pub async fn serve<E: Env>(
         // Each connection holds one reference, and the caller one.
         let is_open = Rc::strong_count(control) <= MAX_CONNECTIONS;
         tokio::select! {
-            () = &mut stop => return End::Stopped,
+            () = stop() => {
+                if control.borrow().is_stopping() {
+                    return End::Stopped;
+                }
+                control.borrow_mut().stop(env.now());
+            }
             () = wake.wait() => {}
             () = tokio::time::sleep(due) => {}
             accepted = listener.accept(), if is_open => if let Ok((stream, _)) = accepted {

@@ -12,6 +12,10 @@ pub struct HostCounters {
     gauges: [Counter; Gauge::ALL.len()],
     /// Bytes of payload that were copied to be sent.
     pub copied: Counter,
+    /// Connections that are not over, half-open ones among them.
+    pub open: Counter,
+    /// Whether anything waits to be sent: 0 or 1.
+    pub sending: Counter,
 }
 
 /// What there is now.
@@ -61,13 +65,17 @@ impl Default for HostCounters {
             events: Counters::default().iter().map(|_| Counter::default()).collect(),
             gauges: std::array::from_fn(|_| Counter::default()),
             copied: Counter::default(),
+            open: Counter::default(),
+            sending: Counter::default(),
         }
     }
 }
 
 impl HostCounters {
-    pub(super) fn publish<B: Payload>(&self, tcp: &Shard<B>, copied: u64) {
+    pub(super) fn publish<B: Payload>(&self, tcp: &Shard<B>, copied: u64, is_sending: bool) {
         self.copied.set(copied);
+        self.open.set(tcp.open() as u64);
+        self.sending.set(is_sending.into());
         for (copy, (_, value, _)) in self.events.iter().zip(tcp.counters().iter()) {
             copy.set(value);
         }
@@ -75,6 +83,11 @@ impl HostCounters {
         let (unacknowledged, unread, in_flight) = tcp.held();
         let now = [connections, half_open, time_wait, unacknowledged, unread, in_flight];
         self.gauges.iter().zip(now).for_each(|(copy, value)| copy.set(value as u64));
+    }
+
+    /// Whether no connection is open, and nothing waits to be sent.
+    pub fn is_at_rest(&self) -> bool {
+        self.open.get() == 0 && self.sending.get() == 0
     }
 
     /// What there was at the last copy.

@@ -12,6 +12,7 @@ mod counters;
 mod output;
 mod receive;
 mod settings;
+mod stop;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,8 @@ pub(crate) struct Host<B> {
     copied: u64,
     /// The tick in which timers were looked at last.
     looked_at: Tick,
+    /// Once it is to stop: the slot of the next connection whose program is to be told.
+    stopping: Option<u32>,
     counters: Arc<HostCounters>,
 }
 
@@ -70,6 +73,7 @@ impl<B: Payload> Host<B> {
             identification: output::Identification::new(me, workers, seed),
             copied: 0,
             looked_at: Tick::at(now),
+            stopping: None,
             counters: Arc::default(),
         }
     }
@@ -84,9 +88,9 @@ impl<B: Payload> Host<B> {
         &self.counters
     }
 
-    /// Shows what was counted.
-    pub(crate) fn publish(&self) {
-        self.counters.publish(&self.tcp, self.copied);
+    /// Shows what was counted. `is_waiting` says that frames of ours wait for a port.
+    pub(crate) fn publish(&self, is_waiting: bool) {
+        self.counters.publish(&self.tcp, self.copied, is_waiting || self.wants_to_transmit());
     }
 
     /// Does what time makes due. Gives whether anything was.

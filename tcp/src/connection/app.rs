@@ -159,7 +159,9 @@ impl Connection {
     pub(crate) fn abort<B: Payload>(&mut self, cx: &mut Cx<'_, B>) {
         //= RFC 9293 section 3.10.5: ABORT sends a reset in the synchronized states and SYN-RECEIVED.
         let tell_peer = !matches!(self.state, State::SynSent | State::TimeWait | State::Closed);
-        self.flags.put(Flags::RESET, tell_peer);
+        if tell_peer {
+            self.flags.set(Flags::RESET);
+        }
         self.give_up(cx, Error::Aborted);
     }
 

@@ -263,6 +263,13 @@ impl<B: Payload> Shard<B> {
         });
     }
 
+    /// Ends all connections with a reset. Their handles are stale from now on.
+    pub fn abort_all(&mut self, now: Instant) {
+        for index in 0..self.slots.end() {
+            self.abort(now, self.slots.id(index));
+        }
+    }
+
     /// Puts settings into effect.
     pub fn configure(&mut self, now: Instant, id: ConnectionId, settings: &Settings) {
         self.with(now, id, |connection, cx| connection.configure(cx, settings));

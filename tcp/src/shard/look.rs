@@ -2,7 +2,8 @@
 
 use std::net::SocketAddrV4;
 
-use super::{Shard, Shared};
+use super::{ConnectionId, Shard, Shared};
+use crate::connection::Flags;
 use crate::connection::info::Info;
 
 /// A look at one listener.
@@ -30,6 +31,16 @@ impl<B> Shard<B> {
             out.push(connection.info(config, senders, recovery));
         }
         (end < self.slots.end()).then_some(end)
+    }
+
+    /// The connection in the first slot that is in use from number `from` on, and the number after it. Those
+    /// that the application has given up, or not accepted yet, are passed over.
+    pub fn next_connection(&self, from: u32) -> Option<(ConnectionId, u32)> {
+        let is_owned = |index: &u32| {
+            let connection = self.slots.peek(*index);
+            connection.is_some_and(|c| !c.flags.any(Flags::DETACHED.and(Flags::UNACCEPTED)))
+        };
+        (from..self.slots.end()).find(is_owned).map(|index| (self.slots.id(index), index + 1))
     }
 
     /// The listeners.

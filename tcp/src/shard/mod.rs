@@ -176,6 +176,11 @@ impl<B: Payload> Shard<B> {
         (self.slots.len(), self.syn_queue.len(), self.time_wait.len())
     }
 
+    /// Connections that are not over, half-open ones among them, but not those in TIME-WAIT.
+    pub fn open(&self) -> usize {
+        self.flows.len() + self.syn_queue.len()
+    }
+
     /// Payloads and records held: sent and unacknowledged, received and unread, in flight. All zero when
     /// there is no connection.
     pub fn held(&self) -> (usize, usize, usize) {

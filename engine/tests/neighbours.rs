@@ -412,7 +412,7 @@ fn orders_that_overflow_the_ring_stay_in_order() {
         net.inject(WAN, n % 2, &reply);
     }
     let now = net.now();
-    for _ in 0..15 {
+    for _ in 0..7 {
         assert!(net.workers.iter_mut().fold(false, |busy, worker| worker.poll_once(now) | busy));
     }
     net.control.poll(now);

@@ -34,6 +34,18 @@ pub trait Env: Clone + Send + 'static {
     /// # Errors
     /// One sentence that says what is wrong.
     fn enter_thread(&self) -> Result<Self::ThreadGuard, String>;
+
+    /// Memory of `len` bytes, zero at first, that `fill` writes once, that stays to the process' end and that
+    /// the devices can read: for what is sent as [`Content::Static`](crate::app::Content::Static). Other
+    /// memory may have to be copied. Called before the workers run.
+    ///
+    /// # Errors
+    /// One sentence that says what is wrong: there is too little memory, or `fill` failed.
+    fn immortal(
+        &self,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> std::io::Result<()>,
+    ) -> Result<&'static [u8], String>;
 }
 
 /// What the control plane asks of a port.

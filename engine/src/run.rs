@@ -19,7 +19,7 @@ use crate::api::{DropReport, PortReport, WorkerReport};
 use crate::app::{self, App, StartError};
 use crate::control::server::{End, serve};
 use crate::control::{Control, PortInfo, SetupError, WorkerInfo};
-use crate::device::{Device, Env, PayloadOf};
+use crate::device::{Device, Env};
 use crate::host::Settings;
 use crate::link::{Wake, control_link, mesh};
 use crate::worker::{Programs, Worker, WorkerIo};
@@ -166,7 +166,7 @@ pub struct Common {
 }
 
 /// The programs of one worker.
-pub type Apps<D> = Vec<Box<dyn App<PayloadOf<D>>>>;
+pub type Apps<D> = Vec<Box<dyn App<<D as Device>::Frame>>>;
 
 /// The workers of a configuration, with the ends that [`Control::attach`] takes, but no threads yet. `io` and
 /// `apps` are in the order of [`config::Workers::cores`].

@@ -13,10 +13,10 @@ use rtrb::Consumer;
 use wire::{Counter, Instant, RxQueue};
 
 use crate::app::{App, StartError};
-use crate::device::{Device, PayloadOf};
+use crate::device::Device;
 pub use crate::egress::Egress;
 use crate::egress::{Egresses, FLUSH_AT};
-use crate::host::{Host, HostCounters, Sender, Settings, deliver};
+use crate::host::{Host, HostCounters, Lent, Sender, Settings, deliver};
 use crate::link::{Command, HandOver, Mesh, Up, WorkerEnd};
 
 /// A worker's queues.
@@ -53,7 +53,7 @@ pub struct Worker<D: Device> {
     out: Output<D::Frame>,
     /// The burst being worked on; empty between bursts.
     frames: Vec<D::Frame>,
-    host: Host<PayloadOf<D>>,
+    host: Host<D::Frame>,
     burst: usize,
     next_timeout: Instant,
     counters: Arc<Counters>,
@@ -68,7 +68,7 @@ pub struct Programs<D: Device> {
     /// Bounds of TCP and UDP.
     pub settings: Settings,
     /// The programs, not started yet.
-    pub apps: Vec<Box<dyn App<PayloadOf<D>>>>,
+    pub apps: Vec<Box<dyn App<D::Frame>>>,
     /// The time now.
     pub now: Instant,
 }
@@ -91,10 +91,11 @@ impl<D: Device> Worker<D> {
         let counters = router.counters().clone();
         let Programs { settings, apps, now } = programs;
         let mut host = Host::new(settings, apps, now);
-        host.start(now, &|to| router.source_towards(&fib, to))?;
+        let mut pool = io.pool;
+        host.start(Lent { now, pool: &mut pool, source: &|to| router.source_towards(&fib, to) })?;
         Ok(Worker {
             rx: io.rx,
-            pool: io.pool,
+            pool,
             router,
             fib,
             control,
@@ -212,7 +213,8 @@ impl<D: Device> Worker<D> {
             }
             Command::Stop => {
                 let (router, fib) = (&self.router, &self.fib);
-                self.host.stop(now, &|to| router.source_towards(fib, to));
+                let source = |to| router.source_towards(fib, to);
+                self.host.stop(Lent { now, pool: &mut self.pool, source: &source });
                 self.host.publish(self.egresses.is_waiting());
                 self.next_timeout = now;
             }
@@ -305,7 +307,8 @@ impl<D: Device> Worker<D> {
     fn go_on_stopping(&mut self, now: Instant) {
         self.next_timeout = now;
         let (router, fib) = (&self.router, &self.fib);
-        self.host.stop_connections(now, &|to| router.source_towards(fib, to));
+        let source = |to| router.source_towards(fib, to);
+        self.host.stop_connections(Lent { now, pool: &mut self.pool, source: &source });
         if self.host.counters().is_at_rest() {
             self.control.wake.wake();
         }
@@ -315,7 +318,8 @@ impl<D: Device> Worker<D> {
     #[inline]
     fn serve(&mut self, now: Instant) -> bool {
         let (router, fib) = (&self.router, &self.fib);
-        let busy = self.host.run_apps(now, &|to| router.source_towards(fib, to));
+        let source = |to| router.source_towards(fib, to);
+        let busy = self.host.run_apps(Lent { now, pool: &mut self.pool, source: &source });
         if !self.host.wants_to_transmit() {
             return busy;
         }

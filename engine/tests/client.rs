@@ -11,7 +11,7 @@ use common::peer::Peer;
 use common::{Net, two_ports};
 use engine::app::{App, Event, Sockets, StartError};
 use l2l3::forward::Isa;
-use sim::{SimPayload, SimPool};
+use sim::{SimFrame, SimPayload, SimPool};
 use tcp::connection::News;
 use tcp::shard::Received;
 use wire::{Frame, Instant, Payload};
@@ -27,12 +27,12 @@ struct Client {
     back: Arc<Mutex<Vec<u8>>>,
 }
 
-impl App<SimPayload> for Client {
-    fn start(&mut self, _: &mut Sockets<'_, SimPayload>) -> Result<(), StartError> {
+impl App<SimFrame> for Client {
+    fn start(&mut self, _: &mut Sockets<'_, SimFrame>) -> Result<(), StartError> {
         Ok(())
     }
 
-    fn handle_events(&mut self, sockets: &mut Sockets<'_, SimPayload>, events: &[Event]) {
+    fn handle_events(&mut self, sockets: &mut Sockets<'_, SimFrame>, events: &[Event]) {
         for event in events {
             let Event::Connection(id, news) = *event else { panic!("{event:?}") };
             if news.has(News::CONNECTED) {
@@ -58,7 +58,7 @@ impl App<SimPayload> for Client {
         (!self.opened).then_some(Instant::ZERO)
     }
 
-    fn poll(&mut self, sockets: &mut Sockets<'_, SimPayload>) {
+    fn poll(&mut self, sockets: &mut Sockets<'_, SimFrame>) {
         let id = sockets.connect(self.to).unwrap();
         sockets.set_token(id, 77);
         self.opened = true;

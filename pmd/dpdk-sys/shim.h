@@ -26,6 +26,21 @@ void sl_free(struct rte_mbuf *frame);
  * of those that `segment` has; -1 if as many as can be counted do so already. */
 int sl_attach(struct rte_mbuf *reference, struct rte_mbuf *segment, uint16_t offset, uint16_t len);
 
+/* Memory that stays for ever. `sl_references` makes what counts one thread's references to it; NULL if there
+ * is no memory. `sl_references_free` gives that back, once no reference is left; -1 if there is one. `sl_refer`
+ * makes `reference`, fresh from its pool, refer to such memory; -1 if as many as can be counted do so already.
+ * `sl_place` tells where devices find the memory of DPDK's heap in which `memory` lies; -1 if it is not there. */
+struct rte_mbuf_ext_shared_info *sl_references(void);
+int sl_references_free(struct rte_mbuf_ext_shared_info *references);
+int sl_refer(struct rte_mbuf *reference, struct rte_mbuf_ext_shared_info *references, const void *memory,
+	     uint16_t len, uint64_t iova);
+struct sl_place {
+	uint64_t start;
+	uint64_t len;
+	uint64_t iova;
+};
+int sl_place(const void *memory, struct sl_place *place);
+
 /* Thread-local variables. */
 int sl_errno(void);
 unsigned int sl_lcore_id(void);

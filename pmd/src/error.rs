@@ -17,6 +17,15 @@ pub enum Error {
     /// EAL was started in this process before, and cannot be started twice.
     #[error("DPDK was started in this process before: it can be started only once.")]
     EalTwice,
+    /// There is no memory for contents.
+    #[error("{bytes} bytes of memory that devices can read are not to be had: more hugepages may mend it.")]
+    Immortal {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+    /// Memory for contents could not be filled.
+    #[error("a content could not be read: {0}.")]
+    Fill(#[from] std::io::Error),
     /// A string for DPDK has a zero byte in it.
     #[error("{what} {value:?} contains a zero byte.")]
     ZeroByte {

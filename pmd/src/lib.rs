@@ -6,7 +6,8 @@
 //! - A queue is given out once, is polled through `&mut`, and must be dropped before its port is stopped.
 //! - An [`Mbuf`] is the only owner of its chain, and of the memory of its first segment. Memory that others
 //!   refer to belongs to an [`MbufPayload`], or did: nobody writes to it until it is back in its pool.
-//! - DPDK's memory is unmapped only when every buffer is home.
+//! - Memory that stays for ever ([`Eal::immortal`]) is written once, before anybody has it.
+//! - DPDK's memory is unmapped only when every buffer is home, and none of it stays for ever.
 //! - DPDK is called per burst, and per reference to payload; an mbuf's fields are read here, at offsets that
 //!   the C compiler gave.
 #![allow(unsafe_code, reason = "this crate makes DPDK's C interface safe")]
@@ -16,6 +17,7 @@ mod clock;
 mod eal;
 mod error;
 mod hugetable;
+mod immortal;
 mod mbuf;
 mod mempool;
 mod payload;

@@ -13,7 +13,8 @@ use wire::{Frame, NoRoom, RxFlags};
 /// these is what DPDK's burst functions take; it moves and is never shared; dropping it gives every
 /// segment back to its pool, from any thread.
 ///
-/// Segments behind the first may be indirect mbufs, which refer to payload.
+/// Segments behind the first may be indirect mbufs, which refer to payload, or have an external buffer: memory
+/// that stays for ever.
 #[repr(transparent)]
 pub struct Mbuf(Segment);
 
@@ -135,6 +136,11 @@ impl Mbuf {
         if ret == 0 { Ok(()) } else { Err(NoRoom) }
     }
 
+    /// For C.
+    pub(crate) fn as_ptr(&mut self) -> *mut sys::rte_mbuf {
+        self.0.as_ptr()
+    }
+
     /// The last segment of the chain.
     #[inline]
     fn last(&self) -> Segment {
@@ -145,6 +151,12 @@ impl Mbuf {
             }
         }
         segment
+    }
+
+    /// Whether the last segment's memory is others' as well.
+    #[inline]
+    fn last_is_reference(&self) -> bool {
+        self.0.nb_segs() > 1 && self.last().ol_flags() & LAYOUT_FLAGS != 0
     }
 
     /// Gives up ownership.
@@ -238,19 +250,22 @@ impl Frame for Mbuf {
 
     #[inline]
     fn append(&mut self, n: usize) -> Result<&mut [u8], NoRoom> {
-        let mut last = self.last();
-        let data_len = usize::from(last.data_len());
-        // The memory behind a reference is others' as well.
-        let is_reference = self.0.nb_segs() > 1 && last.ol_flags() & LAYOUT_FLAGS != 0;
-        if is_reference || n > last.tailroom() {
+        if n > self.tailroom() || self.last_is_reference() {
             return Err(NoRoom);
         }
+        let mut last = self.last();
+        let data_len = usize::from(last.data_len());
         last.set_data_len((data_len + n) as u16);
         self.0.set_pkt_len(self.0.pkt_len() + n as u32);
         // SAFETY: a segment of this frame's chain, which is borrowed for as long as the bytes are; it is
         // no reference.
         let bytes = unsafe { last.bytes_mut() };
         Ok(&mut bytes[data_len..])
+    }
+
+    #[inline]
+    fn tailroom(&self) -> usize {
+        if self.last_is_reference() { 0 } else { self.last().tailroom() }
     }
 
     fn truncate(&mut self, len: usize) {

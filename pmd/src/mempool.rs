@@ -2,12 +2,13 @@
 
 use crate::eal::{Eal, c_string, socket_id};
 use crate::error::{Errno, Error};
+use crate::immortal::References;
 use crate::mbuf::Mbuf;
 use crate::payload::MbufPayload;
 use dpdk_sys as sys;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use wire::{FramePool, NoRoom};
+use wire::{Frame, FramePool, NoRoom};
 
 /// How many buffers a worker's handle takes from the pool at once.
 const STASH: usize = 32;
@@ -96,7 +97,8 @@ impl Mempool {
 
     /// A worker's handle, from which it allocates.
     pub fn handle(&self) -> PoolHandle {
-        PoolHandle { pool: self.clone(), stash: Vec::with_capacity(STASH) }
+        let references = References::new(&self.shared.eal);
+        PoolHandle { pool: self.clone(), stash: Vec::with_capacity(STASH), references }
     }
 
     pub(crate) fn as_ptr(&self) -> *mut sys::rte_mempool {
@@ -141,6 +143,7 @@ pub struct PoolHandle {
     pool: Mempool,
     /// Frames taken from the pool, not given out.
     stash: Vec<Mbuf>,
+    references: References,
 }
 
 impl PoolHandle {
@@ -179,6 +182,18 @@ impl FramePool for PoolHandle {
         len: usize,
     ) -> Result<(), NoRoom> {
         payload.attach_to(frame, self, offset, len)
+    }
+
+    #[inline]
+    fn can_refer(&mut self, bytes: &'static [u8]) -> bool {
+        self.references.locate(bytes).is_some()
+    }
+
+    #[inline]
+    fn refer(&mut self, frame: &mut Mbuf, bytes: &'static [u8]) -> Result<(), NoRoom> {
+        let mut reference = self.alloc().ok_or(NoRoom)?;
+        self.references.refer(&mut reference, bytes)?;
+        frame.chain(reference).map_err(|_| NoRoom)
     }
 
     fn available(&self) -> (usize, usize) {

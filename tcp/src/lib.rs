@@ -18,7 +18,7 @@
 //! - [`recovery`]: what is in flight, and what is lost: SACK, RACK-TLP, RTO, F-RTO, PRR.
 //! - [`congestion`]: CUBIC with HyStart++, NewReno, pacing.
 //! - [`receive`]: the receive queue, out-of-order data, SACK blocks, the window and its tuning.
-//! - [`send`]: bytes that are not acknowledged yet, by reference.
+//! - [`send`]: what is not acknowledged yet; [`content`]: by reference, or the promise to make it.
 //! - [`listen`]: handshakes: SYN queue, cookies, initial sequence numbers. [`closed`]: nobody listens.
 //! - [`demux`], [`wheel`], [`time_wait`], [`pool`], [`ports`], [`budget`]: tables with a fixed size.
 //!
@@ -31,6 +31,7 @@ pub mod closed;
 pub mod config;
 pub mod congestion;
 pub mod connection;
+pub mod content;
 pub mod counters;
 pub mod demux;
 pub mod listen;
@@ -55,6 +56,7 @@ mod conformance;
 pub use acceptability::{ReceiveWindow, Window};
 pub use closed::{Reply, reset_for};
 pub use config::Config;
+pub use content::{Content, Produce, Pulled};
 pub use options::{Options, SackBlocks, SeqRange, Timestamps};
 pub use segment::{Checksum, Segment, UnscaledWindow};
 pub use seq::SeqNumber;

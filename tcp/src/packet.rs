@@ -2,7 +2,7 @@
 
 use std::net::SocketAddrV4;
 
-use wire::checksum::pseudo_header;
+use wire::checksum::{Sum, pseudo_header};
 use wire::ipv4::protocol;
 use wire::{IntoBytes, Ipv4Header, Payload, TcpFlags, TcpHeader, U16, U32};
 
@@ -91,13 +91,13 @@ impl<B: Payload> Packet<'_, B> {
     }
 
     /// Writes both headers, checksums included, into the first [`headers_len`](Self::headers_len) bytes of
-    /// `out`. Its identification is 0 (RFC 6864 section 4.1: one that may not be fragmented needs none; one
+    /// `out`. `payload` is the sum of the data, of which whoever put it in place knows best how to take it. Its identification is 0 (RFC 6864 section 4.1: one that may not be fragmented needs none; one
     /// that may and is, will not be told from the next).
     ///
     /// # Panics
     /// If `out` is shorter than that.
     #[inline]
-    pub fn write_headers(&self, out: &mut [u8]) {
+    pub fn write_headers(&self, out: &mut [u8], payload: Sum) {
         let SegmentOut { src, dst, options, .. } = &self.segment;
         let (ip_out, tcp_out) = out[..self.headers_len()].split_at_mut(Ipv4Header::LEN);
         let len = tcp_out.len() + self.payload_len();
@@ -113,11 +113,22 @@ impl<B: Payload> Packet<'_, B> {
         let mut option_bytes = [0; Options::MAX_LEN];
         let options_len = options.write(&mut option_bytes);
         tcp_out[TcpHeader::LEN..].copy_from_slice(&option_bytes[..options_len]);
-        let mut sum = pseudo_header(*src.ip(), *dst.ip(), protocol::TCP, len as u16).add_bytes(tcp_out);
-        for (bytes, offset, len) in self.payload.iter().flat_map(Clone::clone) {
-            sum = sum.add_payload(bytes, offset, len);
+        let sum = pseudo_header(*src.ip(), *dst.ip(), protocol::TCP, len as u16).add_bytes(tcp_out);
+        tcp_out[16..18].copy_from_slice(&sum.add_sum(payload).finish().to_be_bytes());
+    }
+
+    /// Appends the whole packet to `out`, payload and all: for who has no frames.
+    pub fn copy_to(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        let data = start + self.headers_len();
+        let mut at = data;
+        out.resize(data + self.payload_len(), 0);
+        for (content, offset, len) in self.payload.iter().flat_map(Clone::clone) {
+            content.copy_out(offset, &mut out[at..at + len]);
+            at += len;
         }
-        tcp_out[16..18].copy_from_slice(&sum.finish().to_be_bytes());
+        let sum = Sum::new().add_bytes(&out[data..]);
+        self.write_headers(&mut out[start..], sum);
     }
 
     fn tcp_header(&self, len: usize) -> TcpHeader {
@@ -142,6 +153,7 @@ mod tests {
     use wire::Ipv4View;
 
     use super::*;
+    use crate::content::Content;
     use crate::pool::Pool;
     use crate::segment::tests::{DST, SRC};
     use crate::send::SendQueue;
@@ -152,8 +164,8 @@ mod tests {
     fn what_is_written_is_read() {
         let mut pool = Pool::new(4);
         let mut queue = SendQueue::new(SeqNumber::new(7));
-        queue.push(&mut pool, Bytes::new(b"abc")).unwrap();
-        queue.push(&mut pool, Bytes::new(b"defgh")).unwrap();
+        queue.push(&mut pool, Bytes::new(b"abc").into()).unwrap();
+        queue.push(&mut pool, Content::Static(b"defgh")).unwrap();
         let segment = SegmentOut {
             src: SRC,
             dst: DST,
@@ -167,9 +179,8 @@ mod tests {
         let payload = Some(queue.pieces(&pool, SeqNumber::new(8), 6));
         let ip = IpFields { ttl: 61, tos: 0x28, dont_fragment: true };
         let packet = Packet { segment, ip, payload };
-        let mut bytes = vec![0; packet.headers_len()];
-        packet.write_headers(&mut bytes);
-        bytes.extend(b"bcdefg");
+        let mut bytes = vec![];
+        packet.copy_to(&mut bytes);
 
         let view = Ipv4View::parse(&bytes, bytes.len()).unwrap();
         assert!(view.checksum_ok());

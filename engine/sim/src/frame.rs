@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wire::{Frame, FramePool, NoRoom, RxFlags};
+use wire::{Frame, FramePool, MAX_REFERENCE, NoRoom, RxFlags};
 
 use crate::payload::SimPayload;
 use crate::segment::{Segment, Store};
@@ -97,11 +97,6 @@ impl SimFrame {
         self.head().start
     }
 
-    /// Bytes that [`Frame::append`] can still give.
-    pub fn tailroom(&self) -> usize {
-        self.walk().last().map_or(0, Segment::tailroom)
-    }
-
     /// Sets all that the device says of the frame, but for the VLAN tag and the hash themselves.
     pub fn set_rx_flags(&mut self, flags: RxFlags) {
         self.head_mut().flags = flags;
@@ -177,6 +172,10 @@ impl Frame for SimFrame {
         let gained = &mut last.data_mut()[len..];
         gained.fill(POISON);
         Ok(gained)
+    }
+
+    fn tailroom(&self) -> usize {
+        self.walk().last().map_or(0, Segment::tailroom)
     }
 
     fn truncate(&mut self, len: usize) {
@@ -308,6 +307,19 @@ impl FramePool for SimPool {
         len: usize,
     ) -> Result<(), NoRoom> {
         payload.attach_to(frame, self, offset, len)
+    }
+
+    fn can_refer(&mut self, _: &'static [u8]) -> bool {
+        true
+    }
+
+    fn refer(&mut self, frame: &mut SimFrame, bytes: &'static [u8]) -> Result<(), NoRoom> {
+        if bytes.len() > MAX_REFERENCE {
+            return Err(NoRoom);
+        }
+        let mut reference = self.take().ok_or(NoRoom)?;
+        reference.head_mut().refer_to_static(bytes);
+        frame.chain(reference).map_err(|_| NoRoom)
     }
 
     fn available(&self) -> (usize, usize) {

@@ -25,12 +25,15 @@ pub(crate) struct Segment {
     pub(crate) rss_hash: u32,
 }
 
-/// Memory of another segment.
+/// Memory that is not the segment's own.
 #[derive(Clone)]
-struct Reference {
-    memory: Arc<[u8]>,
-    /// The segment's store and number; `None` of a private copy.
-    lender: Option<(Arc<Store>, usize)>,
+enum Reference {
+    /// Another segment's: of this store, with this number.
+    Lent(Arc<[u8]>, Arc<Store>, usize),
+    /// It stays for ever.
+    Static(&'static [u8]),
+    /// A private copy.
+    Copy(Arc<[u8]>),
 }
 
 /// All segments of a pool.
@@ -77,10 +80,20 @@ impl Segment {
     /// Makes the segment one that refers to `range` of the bytes of `other`, or of those it refers to.
     pub(crate) fn refer_to(&mut self, other: &Segment, range: Range<usize>) {
         (self.start, self.end) = (other.start + range.start, other.start + range.end);
-        self.reference = Some(other.reference.clone().unwrap_or_else(|| Reference {
-            memory: Arc::clone(&other.own),
-            lender: other.home.clone().map(|home| (home, other.number)),
-        }));
+        let lent = || {
+            let memory = Arc::clone(&other.own);
+            match other.home.clone() {
+                Some(home) => Reference::Lent(memory, home, other.number),
+                None => Reference::Copy(memory),
+            }
+        };
+        self.reference = Some(other.reference.clone().unwrap_or_else(lent));
+    }
+
+    /// Makes the segment one that refers to memory that stays for ever.
+    pub(crate) fn refer_to_static(&mut self, bytes: &'static [u8]) {
+        (self.start, self.end) = (0, bytes.len());
+        self.reference = Some(Reference::Static(bytes));
     }
 
     /// Takes over the place, the word of the device and the bytes of `other`; those that are another's
@@ -100,9 +113,9 @@ impl Segment {
             self.data_mut()[at] ^= bits;
             return;
         };
-        let mut copy = reference.memory.to_vec();
+        let mut copy = reference.memory().to_vec();
         copy[self.start + at] ^= bits;
-        std::mem::replace(reference, Reference { memory: copy.into(), lender: None }).release();
+        std::mem::replace(reference, Reference::Copy(copy.into())).release();
     }
 
     /// Frees a chain, without recursion.
@@ -120,7 +133,7 @@ impl Segment {
     }
 
     fn memory(&self) -> &[u8] {
-        self.reference.as_ref().map_or(&self.own, |reference| &reference.memory)
+        self.reference.as_ref().map_or(&self.own, Reference::memory)
     }
 
     fn own_mut(&mut self) -> &mut [u8] {
@@ -130,10 +143,16 @@ impl Segment {
 }
 
 impl Reference {
+    fn memory(&self) -> &[u8] {
+        match self {
+            Reference::Lent(memory, ..) | Reference::Copy(memory) => memory,
+            Reference::Static(memory) => memory,
+        }
+    }
+
     /// Gives the memory up; its segment is free if this was the last reference.
     fn release(self) {
-        let Reference { memory, lender } = self;
-        let Some((store, number)) = lender else { return };
+        let Reference::Lent(memory, store, number) = self else { return };
         // Counts go down under the lock alone, so that one release is the last.
         let mut shelves = store.lock();
         drop(memory);

@@ -1,5 +1,7 @@
 //! DPDK as one of the engine's kinds of device.
 
+use std::io;
+
 use engine::api::PortStatus;
 use engine::device::{Device, Env, PortHandle};
 use pmd::{Eal, Granted, Mbuf, PoolHandle, Port, RxQueue, TscClock, TxQueue, WorkerThread};
@@ -33,6 +35,14 @@ impl Env for DpdkEnv {
 
     fn enter_thread(&self) -> Result<WorkerThread, String> {
         WorkerThread::register(&self.eal).map_err(|error| error.to_string())
+    }
+
+    fn immortal(
+        &self,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> io::Result<()>,
+    ) -> Result<&'static [u8], String> {
+        self.eal.immortal(len, fill).map_err(|error| error.to_string())
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddrV4;
 
+use tcp::Content;
 use tcp::connection::News;
 use tcp::shard::{ConnectionId, Received, SendError};
 use tcp::udp::{self, SocketId, UdpError, Unsent};
-use wire::{Instant, Payload};
+use wire::{Frame, Instant};
 
 use super::{App, Event, Sockets, StartError};
 
@@ -13,34 +14,36 @@ use super::{App, Event, Sockets, StartError};
 const BACKLOG: u32 = 1024;
 
 /// An echo server at one address.
-pub struct Echo<B> {
+pub struct Echo<F: Frame> {
     address: SocketAddrV4,
     /// What connections could not send yet: at the place that their token says, less one. Each holds its
     /// receive window back until it is sent.
-    waiting: Vec<Option<B>>,
+    waiting: Vec<Option<Content<F::Payload>>>,
     free: Vec<u32>,
     /// The socket whose answers there was no room for, and the first of them.
-    blocked: Option<(SocketId, udp::Received<B>)>,
+    blocked: Option<(SocketId, udp::Received<F::Payload>)>,
     /// Whether connections are closed once all that was received is sent back.
     stopping: bool,
 }
 
-impl<B: Payload> Echo<B> {
+impl<F: Frame> Echo<F> {
     /// A server at `address`; the unspecified one stands for all of ours.
     pub fn new(address: SocketAddrV4) -> Self {
         Echo { address, waiting: Vec::new(), free: Vec::new(), blocked: None, stopping: false }
     }
 
     /// Sends back all that a connection has received, as far as there is room.
-    fn pump(&mut self, sockets: &mut Sockets<'_, B>, id: ConnectionId) {
+    fn pump(&mut self, sockets: &mut Sockets<'_, F>, id: ConnectionId) {
         loop {
-            let bytes =
-                match self.take_waiting(sockets, id).map_or_else(|| sockets.receive(id), Received::Bytes) {
-                    Received::Bytes(bytes) => bytes,
+            let bytes = match self.take_waiting(sockets, id) {
+                Some(waiting) => waiting,
+                None => match sockets.receive(id) {
+                    Received::Bytes(bytes) => bytes.into(),
                     Received::Nothing if self.stopping => return sockets.shutdown(id),
                     Received::Nothing => return,
                     Received::End | Received::Closed(_) => return sockets.close(id),
-                };
+                },
+            };
             let len = bytes.len() as u32;
             match sockets.send(id, bytes) {
                 // The send queue holds it now: the peer may send as much again.
@@ -54,7 +57,7 @@ impl<B: Payload> Echo<B> {
     }
 
     /// Keeps what there was no room for until the connection is writable.
-    fn wait(&mut self, sockets: &mut Sockets<'_, B>, id: ConnectionId, bytes: B) {
+    fn wait(&mut self, sockets: &mut Sockets<'_, F>, id: ConnectionId, bytes: Content<F::Payload>) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.waiting.push(None);
             self.waiting.len() as u32 - 1
@@ -63,7 +66,11 @@ impl<B: Payload> Echo<B> {
         sockets.set_token(id, place + 1);
     }
 
-    fn take_waiting(&mut self, sockets: &mut Sockets<'_, B>, id: ConnectionId) -> Option<B> {
+    fn take_waiting(
+        &mut self,
+        sockets: &mut Sockets<'_, F>,
+        id: ConnectionId,
+    ) -> Option<Content<F::Payload>> {
         let place = sockets.token(id).checked_sub(1)?;
         sockets.set_token(id, 0);
         self.free.push(place);
@@ -71,7 +78,7 @@ impl<B: Payload> Echo<B> {
     }
 
     /// Sends back all datagrams of a socket, as far as there is room.
-    fn pump_datagrams(&mut self, sockets: &mut Sockets<'_, B>, id: SocketId) {
+    fn pump_datagrams(&mut self, sockets: &mut Sockets<'_, F>, id: SocketId) {
         while let Ok(Some(datagram)) = sockets.recv_from(id) {
             if !self.answer(sockets, id, datagram) {
                 return;
@@ -80,7 +87,12 @@ impl<B: Payload> Echo<B> {
     }
 
     /// Answers a datagram. Gives whether there is room for more.
-    fn answer(&mut self, sockets: &mut Sockets<'_, B>, id: SocketId, datagram: udp::Received<B>) -> bool {
+    fn answer(
+        &mut self,
+        sockets: &mut Sockets<'_, F>,
+        id: SocketId,
+        datagram: udp::Received<F::Payload>,
+    ) -> bool {
         let udp::Received { source, local, payload } = datagram;
         match sockets.send_to(id, payload, source, Some(*local.ip())) {
             Err(Unsent { error: UdpError::Full, payload }) => {
@@ -93,8 +105,8 @@ impl<B: Payload> Echo<B> {
     }
 }
 
-impl<B: Payload> App<B> for Echo<B> {
-    fn start(&mut self, sockets: &mut Sockets<'_, B>) -> Result<(), StartError> {
+impl<F: Frame> App<F> for Echo<F> {
+    fn start(&mut self, sockets: &mut Sockets<'_, F>) -> Result<(), StartError> {
         let address = self.address;
         sockets.listen(address, BACKLOG).map_err(|error| StartError(format!("tcp {address}: {error:?}")))?;
         sockets.bind(address).map_err(|error| StartError(format!("udp {address}: {error}")))?;
@@ -105,7 +117,7 @@ impl<B: Payload> App<B> for Echo<B> {
         Ok(())
     }
 
-    fn handle_events(&mut self, sockets: &mut Sockets<'_, B>, events: &[Event]) {
+    fn handle_events(&mut self, sockets: &mut Sockets<'_, F>, events: &[Event]) {
         for event in events {
             match *event {
                 Event::Accepted(_, id) => sockets.set_nodelay(id, true),
@@ -120,11 +132,11 @@ impl<B: Payload> App<B> for Echo<B> {
         }
     }
 
-    fn stop(&mut self, _: &mut Sockets<'_, B>) {
+    fn stop(&mut self, _: &mut Sockets<'_, F>) {
         self.stopping = true;
     }
 
-    fn stop_connection(&mut self, sockets: &mut Sockets<'_, B>, id: ConnectionId) {
+    fn stop_connection(&mut self, sockets: &mut Sockets<'_, F>, id: ConnectionId) {
         self.pump(sockets, id);
     }
 
@@ -132,7 +144,7 @@ impl<B: Payload> App<B> for Echo<B> {
         self.blocked.as_ref().map(|_| Instant::ZERO)
     }
 
-    fn poll(&mut self, sockets: &mut Sockets<'_, B>) {
+    fn poll(&mut self, sockets: &mut Sockets<'_, F>) {
         if let Some((id, datagram)) = self.blocked.take()
             && self.answer(sockets, id, datagram)
         {

@@ -1,19 +1,23 @@
 //! Programs on the stack: what a worker tells them, and what they may ask of it.
 //!
 //! An [`App`] has one instance on each worker, which owns it: no lock, no other thread. It is told of what
-//! happened in batches of [`Event`]s, and acts by [`Sockets`]. Payload moves by value both ways: what was
-//! received is an owned reference to the frame it came in, and may be sent as it is.
+//! happened in batches of [`Event`]s, and acts by [`Sockets`]. Bytes move by value both ways: what was received
+//! is an owned reference to the frame it came in, and may be sent as it is; what a program writes itself goes
+//! into a [`TxBuf`]; what stays for ever, or can be made again, is sent as [`Content`] that takes up no memory.
 
 pub mod echo;
 mod sockets;
+mod txbuf;
 
 use tcp::connection::News;
 use tcp::shard::{ConnectionId, ListenerId};
 use tcp::udp::SocketId;
-use wire::{Instant, Payload};
+use wire::{Frame, Instant};
 
 pub use sockets::Sockets;
 pub(crate) use sockets::{Owners, Source};
+pub use tcp::{Content, Produce, Pulled};
+pub use txbuf::TxBuf;
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,27 +36,28 @@ pub enum Event {
 #[error("{0}")]
 pub struct StartError(pub String);
 
-/// A program, as one worker runs it.
-pub trait App<B: Payload>: Send {
+/// A program, as one worker runs it. `F` is what the device's frames are; what is received are their
+/// payloads.
+pub trait App<F: Frame>: Send {
     /// Opens what the program listens on. Called once, before the worker runs. Every worker has a listener
     /// of its own at the same address: each accepts the connections whose flows it owns.
     ///
     /// # Errors
     /// [`StartError`]: the engine does not start.
-    fn start(&mut self, sockets: &mut Sockets<'_, B>) -> Result<(), StartError>;
+    fn start(&mut self, sockets: &mut Sockets<'_, F>) -> Result<(), StartError>;
 
     /// What happened since the last call, oldest first.
-    fn handle_events(&mut self, sockets: &mut Sockets<'_, B>, events: &[Event]);
+    fn handle_events(&mut self, sockets: &mut Sockets<'_, F>, events: &[Event]);
 
     /// The process is asked to stop. Called once; nobody listens any more. Each connection of the program's
     /// comes to [`stop_connection`](Self::stop_connection) then, some in each loop, and events go on. The
     /// process ends when no connection is open (those in TIME-WAIT do not count), or when the time that the
     /// configuration gives is over: what is open then is reset.
-    fn stop(&mut self, _sockets: &mut Sockets<'_, B>) {}
+    fn stop(&mut self, _sockets: &mut Sockets<'_, F>) {}
 
     /// Finishes what was begun on a connection, and closes it: at once, or later. Without a method of its own,
     /// the program can send no more; the peer gets what is queued, and then a FIN.
-    fn stop_connection(&mut self, sockets: &mut Sockets<'_, B>, id: ConnectionId) {
+    fn stop_connection(&mut self, sockets: &mut Sockets<'_, F>, id: ConnectionId) {
         sockets.shutdown(id);
     }
 
@@ -62,14 +67,14 @@ pub trait App<B: Payload>: Send {
     }
 
     /// Called once in each loop in which [`next_deadline`](Self::next_deadline) has come.
-    fn poll(&mut self, _sockets: &mut Sockets<'_, B>) {}
+    fn poll(&mut self, _sockets: &mut Sockets<'_, F>) {}
 }
 
 /// The programs of one worker, in the order of the configuration's services.
-pub fn services<B: Payload + 'static>(services: &[config::Service]) -> Vec<Box<dyn App<B>>> {
-    let app = |service: &config::Service| -> Box<dyn App<B>> {
+pub fn services<F: Frame + 'static>(services: &[config::Service]) -> Vec<Box<dyn App<F>>> {
+    let app = |service: &config::Service| -> Box<dyn App<F>> {
         match service.kind {
-            config::ServiceKind::Echo => Box::new(echo::Echo::new(service.address)),
+            config::ServiceKind::Echo => Box::new(echo::Echo::<F>::new(service.address)),
         }
     };
     services.iter().map(app).collect()

@@ -3,10 +3,13 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use hashbrown::HashMap;
+use tcp::Content;
 use tcp::connection::info::Info;
 use tcp::shard::{ConnectError, ConnectionId, ListenError, ListenerId, Received, SendError, Shard};
 use tcp::udp::{self, SocketId, UdpError, UdpTable, Unsent};
-use wire::{Instant, Payload};
+use wire::{Frame, FramePool, Instant};
+
+use super::TxBuf;
 
 /// Our address towards another, by the routes; `None` if we have none.
 pub(crate) type Source<'a> = &'a dyn Fn(Ipv4Addr) -> Option<Ipv4Addr>;
@@ -19,7 +22,7 @@ pub(crate) struct Owners {
 
 impl Owners {
     /// Programs of one worker, at most.
-    pub(crate) const MAX_APPS: usize = 1 << (32 - Sockets::<&[u8]>::TOKEN_BITS);
+    pub(crate) const MAX_APPS: usize = 1 << (32 - TOKEN_BITS);
 
     pub(crate) fn new(sockets: usize) -> Self {
         Owners { listeners: HashMap::new(), sockets: HashMap::with_capacity(2 * sockets) }
@@ -40,27 +43,29 @@ impl Owners {
 
     /// The program of the connection with this token.
     pub(crate) fn of_token(token: u32) -> usize {
-        (token >> Sockets::<&[u8]>::TOKEN_BITS) as usize
+        (token >> TOKEN_BITS) as usize
     }
 }
 
+/// Bits of a [token](Sockets::set_token).
+pub(crate) const TOKEN_BITS: u32 = 24;
+
 /// A worker's TCP and UDP, lent to one program for one call.
-pub struct Sockets<'a, B> {
+pub struct Sockets<'a, F: Frame> {
     pub(crate) now: Instant,
-    pub(crate) tcp: &'a mut Shard<B>,
-    pub(crate) udp: &'a mut UdpTable<B>,
+    pub(crate) tcp: &'a mut Shard<F::Payload>,
+    pub(crate) udp: &'a mut UdpTable<F::Payload>,
+    pub(crate) pool: &'a mut dyn FramePool<Frame = F>,
     pub(crate) owners: &'a mut Owners,
     pub(crate) source: Source<'a>,
     /// The program's number.
     pub(crate) app: u8,
 }
 
-impl<B> Sockets<'_, B> {
-    /// Bits of a [token](Sockets::set_token).
-    pub const TOKEN_BITS: u32 = 24;
-}
+impl<F: Frame> Sockets<'_, F> {
+    /// Bits of a [token](Self::set_token).
+    pub const TOKEN_BITS: u32 = TOKEN_BITS;
 
-impl<B: Payload> Sockets<'_, B> {
     /// The time, read once a loop.
     pub fn now(&self) -> Instant {
         self.now
@@ -97,7 +102,7 @@ impl<B: Payload> Sockets<'_, B> {
     }
 
     /// Takes the next bytes received. They count against the window until [`credit`](Self::credit).
-    pub fn receive(&mut self, id: ConnectionId) -> Received<B> {
+    pub fn receive(&mut self, id: ConnectionId) -> Received<F::Payload> {
         self.tcp.receive(self.now, id)
     }
 
@@ -106,13 +111,36 @@ impl<B: Payload> Sockets<'_, B> {
         self.tcp.credit(self.now, id, payloads, bytes);
     }
 
-    /// Queues bytes for sending; none is copied.
+    /// A buffer to be filled, from this worker's pool; `None` when that is empty, which passes as devices and
+    /// peers are done with what was sent.
+    pub fn alloc(&mut self) -> Option<TxBuf<F>> {
+        self.pool.alloc().map(TxBuf::new)
+    }
+
+    /// Queues a content for sending: received or [frozen](TxBuf::freeze) bytes as they are,
+    /// [`Content::Static`], or [`Pulled`](tcp::Pulled). None is copied.
     ///
     /// # Errors
-    /// [`SendError`], with the bytes. After [`SendError::Full`],
-    /// [`News::WRITABLE`](tcp::connection::News::WRITABLE) tells when to try again.
-    pub fn send(&mut self, id: ConnectionId, bytes: B) -> Result<(), SendError<B>> {
-        self.tcp.send(self.now, id, bytes)
+    /// [`SendError`], with what was not taken. After [`SendError::Full`],
+    /// [`News::WRITABLE`](tcp::connection::News::WRITABLE) tells when to give it again.
+    pub fn send(
+        &mut self,
+        id: ConnectionId,
+        content: impl Into<Content<F::Payload>>,
+    ) -> Result<(), SendError<F::Payload>> {
+        self.tcp.send(self.now, id, content)
+    }
+
+    /// As [`send`](Self::send), where more follows at once: what fills no segment waits for it.
+    ///
+    /// # Errors
+    /// As of [`send`](Self::send).
+    pub fn send_more(
+        &mut self,
+        id: ConnectionId,
+        content: impl Into<Content<F::Payload>>,
+    ) -> Result<(), SendError<F::Payload>> {
+        self.tcp.send_more(self.now, id, content, true)
     }
 
     /// Closes our side, after what is queued. Receiving goes on.
@@ -173,7 +201,7 @@ impl<B: Payload> Sockets<'_, B> {
     ///
     /// # Errors
     /// As of [`UdpTable::recv_from`].
-    pub fn recv_from(&mut self, id: SocketId) -> Result<Option<udp::Received<B>>, UdpError> {
+    pub fn recv_from(&mut self, id: SocketId) -> Result<Option<udp::Received<F::Payload>>, UdpError> {
         self.udp.recv_from(id)
     }
 
@@ -184,10 +212,10 @@ impl<B: Payload> Sockets<'_, B> {
     pub fn send_to(
         &mut self,
         id: SocketId,
-        payload: B,
+        payload: F::Payload,
         to: SocketAddrV4,
         from: Option<Ipv4Addr>,
-    ) -> Result<(), Unsent<B>> {
+    ) -> Result<(), Unsent<F::Payload>> {
         self.udp.send_to(id, payload, to, from)
     }
 }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tcp::shard::{Shard, ShardEvent};
 use tcp::udp::UdpTable;
 use tcp::{Tick, udp};
-use wire::{Instant, Payload};
+use wire::{Frame, FramePool, Instant};
 
 use crate::app::{App, Event, Owners, Sockets, Source, StartError};
 use crate::link::Look;
@@ -38,17 +38,24 @@ const BATCHES: usize = 16;
 const LOOK_AT: u32 = 4096;
 
 /// A program with what it is to be told.
-struct Running<B> {
-    app: Box<dyn App<B>>,
+struct Running<F: Frame> {
+    app: Box<dyn App<F>>,
     events: Vec<Event>,
 }
 
-/// A worker's TCP, UDP and programs. `B` is what carries the bytes.
-pub(crate) struct Host<B> {
-    tcp: Shard<B>,
-    udp: UdpTable<B>,
+/// What programs are lent of the worker, beside what the host has.
+pub(crate) struct Lent<'a, F> {
+    pub(crate) now: Instant,
+    pub(crate) pool: &'a mut dyn FramePool<Frame = F>,
+    pub(crate) source: Source<'a>,
+}
+
+/// A worker's TCP, UDP and programs.
+pub(crate) struct Host<F: Frame> {
+    tcp: Shard<F::Payload>,
+    udp: UdpTable<F::Payload>,
     owners: Owners,
-    apps: Vec<Running<B>>,
+    apps: Vec<Running<F>>,
     identification: output::Identification,
     /// Bytes of payload that were copied to be sent.
     copied: u64,
@@ -59,9 +66,9 @@ pub(crate) struct Host<B> {
     counters: Arc<HostCounters>,
 }
 
-impl<B: Payload> Host<B> {
+impl<F: Frame> Host<F> {
     /// A host whose programs have not started.
-    pub(crate) fn new(settings: Settings, apps: Vec<Box<dyn App<B>>>, now: Instant) -> Self {
+    pub(crate) fn new(settings: Settings, apps: Vec<Box<dyn App<F>>>, now: Instant) -> Self {
         let Settings { tcp, ports, udp, me, workers } = settings;
         let seed = u64::from_le_bytes(std::array::from_fn(|i| tcp.secret[8 + i]));
         let running = |app| Running { app, events: Vec::with_capacity(BATCH) };
@@ -79,8 +86,8 @@ impl<B: Payload> Host<B> {
     }
 
     /// Lets the programs open what they listen on.
-    pub(crate) fn start(&mut self, now: Instant, source: Source<'_>) -> Result<(), StartError> {
-        self.each_app(now, source, |running, sockets| running.app.start(sockets))
+    pub(crate) fn start(&mut self, mut lent: Lent<'_, F>) -> Result<(), StartError> {
+        self.each_app(&mut lent, |running, sockets| running.app.start(sockets))
     }
 
     /// What it counted, for anybody to read: a copy, as of [`publish`](Self::publish).
@@ -117,24 +124,25 @@ impl<B: Payload> Host<B> {
 
     /// Tells the programs what happened, and lets them act. Gives whether there was anything.
     #[inline]
-    pub(crate) fn run_apps(&mut self, now: Instant, source: Source<'_>) -> bool {
+    pub(crate) fn run_apps(&mut self, mut lent: Lent<'_, F>) -> bool {
+        let now = lent.now;
         let mut busy = self.tcp.has_events() || self.udp.has_events();
         if busy {
-            self.tell_apps(now, source);
+            self.tell_apps(&mut lent);
         }
         if self.apps.iter().any(|running| running.app.next_deadline().is_some_and(|at| at <= now)) {
             busy = true;
-            self.poll_apps(now, source);
+            self.poll_apps(&mut lent);
         }
         busy
     }
 
-    fn tell_apps(&mut self, now: Instant, source: Source<'_>) {
+    fn tell_apps(&mut self, lent: &mut Lent<'_, F>) {
         for _ in 0..BATCHES {
-            if !self.gather(now) {
+            if !self.gather(lent.now) {
                 break;
             }
-            self.each_app(now, source, |running, sockets| {
+            self.each_app(lent, |running, sockets| {
                 if !running.events.is_empty() {
                     running.app.handle_events(sockets, &running.events);
                     running.events.clear();
@@ -145,14 +153,15 @@ impl<B: Payload> Host<B> {
         }
     }
 
-    fn poll_apps(&mut self, now: Instant, source: Source<'_>) {
-        let poll = |running: &mut Running<B>, sockets: &mut Sockets<'_, B>| {
+    fn poll_apps(&mut self, lent: &mut Lent<'_, F>) {
+        let now = lent.now;
+        let poll = |running: &mut Running<F>, sockets: &mut Sockets<'_, F>| {
             if running.app.next_deadline().is_some_and(|at| at <= now) {
                 running.app.poll(sockets);
             }
             Ok(())
         };
-        self.each_app(now, source, poll).unwrap_or(());
+        self.each_app(lent, poll).unwrap_or(());
     }
 
     /// Sorts news by program, until there is none or a program has a batch. Gives whether there was any.
@@ -178,7 +187,7 @@ impl<B: Payload> Host<B> {
                     if let Some(app) = self.owners.of_listener(listener)
                         && let Some(id) = self.tcp.accept(listener)
                     {
-                        self.tcp.set_token(id, (app as u32) << Sockets::<B>::TOKEN_BITS);
+                        self.tcp.set_token(id, (app as u32) << Sockets::<F>::TOKEN_BITS);
                         return Some((app, Event::Accepted(listener, id)));
                     }
                 }
@@ -194,13 +203,14 @@ impl<B: Payload> Host<B> {
 
     fn each_app(
         &mut self,
-        now: Instant,
-        source: Source<'_>,
-        mut each: impl FnMut(&mut Running<B>, &mut Sockets<'_, B>) -> Result<(), StartError>,
+        lent: &mut Lent<'_, F>,
+        mut each: impl FnMut(&mut Running<F>, &mut Sockets<'_, F>) -> Result<(), StartError>,
     ) -> Result<(), StartError> {
         let Host { tcp, udp, owners, apps, .. } = self;
+        let Lent { now, source, .. } = *lent;
         for (app, running) in apps.iter_mut().enumerate() {
-            each(running, &mut Sockets { now, tcp, udp, owners, source, app: app as u8 })?;
+            let pool = &mut *lent.pool;
+            each(running, &mut Sockets { now, tcp, udp, pool, owners, source, app: app as u8 })?;
         }
         Ok(())
     }

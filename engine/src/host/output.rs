@@ -3,10 +3,12 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use l2l3::router::{Context, Router};
+use tcp::Content;
 use tcp::packet::{NoFrame, Output, Packet};
 use tcp::udp::{self, Transmit};
+use wire::checksum::Sum;
 use wire::ipv4::protocol;
-use wire::{DropReason, Frame, FramePool, IntoBytes, Ipv4Header, Payload, U16, UdpHeader};
+use wire::{DropReason, Frame, FramePool, IntoBytes, Ipv4Header, NoRoom, Payload, U16, UdpHeader};
 
 use super::Host;
 use crate::device::{Device, PayloadOf};
@@ -47,11 +49,11 @@ pub(crate) struct Sender<'a, 'c, D: Device> {
     copied: u64,
 }
 
-impl<B: Payload> Host<B> {
+impl<F: Frame> Host<F> {
     /// Sends what TCP and UDP have to send, as far as there are frames and room.
     pub(crate) fn transmit<D>(&mut self, sender: &mut Sender<'_, '_, D>)
     where
-        D: Device<Frame: Frame<Payload = B>>,
+        D: Device<Frame = F>,
     {
         while self.udp.wants_to_transmit()
             && let Some(frame) = sender.alloc()
@@ -121,34 +123,37 @@ impl<'a, 'c, D: Device> Sender<'a, 'c, D> {
         }
     }
 
-    /// Appends a segment's data: by reference, or, if it lies in too many pieces, copied.
-    fn append(
-        &mut self,
-        frame: &mut D::Frame,
-        packet: &Packet<'_, PayloadOf<D>>,
-    ) -> Result<(), wire::NoRoom> {
-        let pieces = || packet.payload.iter().flat_map(Clone::clone);
-        let segments: usize = pieces().map(|(bytes, offset, len)| segments_of(bytes, offset, len)).sum();
-        if segments < MAX_SEGMENTS {
-            return pieces()
-                .try_for_each(|(bytes, offset, len)| self.cx.pool.attach(frame, bytes, offset, len));
-        }
-        for (bytes, mut offset, mut left) in pieces() {
-            while left > 0 {
-                let chunk = bytes.chunk(offset);
-                let chunk = &chunk[..chunk.len().min(left)];
-                append_copy(frame, self.cx.pool, chunk)?;
-                offset += chunk.len();
-                left -= chunk.len();
+    /// Appends a segment's data: by reference, or, if it lies in too many pieces, copied. What can be produced
+    /// is made in place. Gives the sum of it.
+    fn append(&mut self, frame: &mut D::Frame, packet: &Packet<'_, PayloadOf<D>>) -> Result<Sum, NoRoom> {
+        let parts = || packet.payload.iter().flat_map(Clone::clone);
+        let segments: usize = parts().map(|(content, offset, len)| segments_of(content, offset, len)).sum();
+        let by_reference = segments < MAX_SEGMENTS;
+        let mut sum = Sum::new();
+        for (content, offset, len) in parts() {
+            match content {
+                Content::Bytes(bytes) if by_reference => {
+                    self.cx.pool.attach(frame, bytes, offset, len)?;
+                    sum = sum.add_payload(bytes, offset, len);
+                }
+                Content::Static(bytes) if by_reference && self.cx.pool.can_refer(&bytes[offset..][..len]) => {
+                    self.cx.pool.refer(frame, &bytes[offset..][..len])?;
+                    sum = sum.add_bytes(&bytes[offset..][..len]);
+                }
+                _ => {
+                    sum = append_made(frame, self.cx.pool, content, offset, len, sum)?;
+                    let made = matches!(content, Content::Pulled(_));
+                    self.copied += if made { 0 } else { len as u64 };
+                }
             }
         }
-        self.copied += packet.payload_len() as u64;
-        Ok(())
+        Ok(sum)
     }
 }
 
-/// In how many segments a range of payload lies.
-fn segments_of<B: Payload>(bytes: &B, mut offset: usize, mut left: usize) -> usize {
+/// In how many segments of its own a part of a content lies, at least.
+fn segments_of<B: Payload>(content: &Content<B>, mut offset: usize, mut left: usize) -> usize {
+    let Content::Bytes(bytes) = content else { return 1 };
     let mut count = 0;
     while left > 0 {
         let len = bytes.chunk(offset).len().min(left);
@@ -160,33 +165,40 @@ fn segments_of<B: Payload>(bytes: &B, mut offset: usize, mut left: usize) -> usi
     count
 }
 
-/// Copies `chunk` to the end of `frame`, which grows by further segments as needed.
-fn append_copy<F: Frame, P: FramePool<Frame = F>>(
+/// Writes `len` bytes of `content` from `offset` on to the end of `frame`, which grows by further segments as
+/// needed. Gives `sum` and theirs.
+fn append_made<F: Frame, P: FramePool<Frame = F>>(
     frame: &mut F,
     pool: &mut P,
-    mut chunk: &[u8],
-) -> Result<(), wire::NoRoom> {
-    while !chunk.is_empty() {
-        let len = chunk.len().min(1024);
-        if let Ok(room) = frame.append(len) {
-            room.copy_from_slice(&chunk[..len]);
-        } else {
-            let mut more = pool.alloc().ok_or(wire::NoRoom)?;
-            more.append(len)?.copy_from_slice(&chunk[..len]);
-            frame.chain(more).map_err(|_| wire::NoRoom)?;
+    content: &Content<F::Payload>,
+    offset: usize,
+    len: usize,
+    mut sum: Sum,
+) -> Result<Sum, NoRoom> {
+    let mut done = 0;
+    while done < len {
+        if frame.tailroom() == 0 {
+            frame.chain(pool.alloc().ok_or(NoRoom)?).map_err(|_| NoRoom)?;
         }
-        chunk = &chunk[len..];
+        let n = frame.tailroom().min(len - done);
+        if n == 0 {
+            return Err(NoRoom);
+        }
+        let room = frame.append(n)?;
+        content.copy_out(offset + done, room);
+        sum = sum.add_bytes(room);
+        done += n;
     }
-    Ok(())
+    Ok(sum)
 }
 
 impl<D: Device> Output<PayloadOf<D>> for Sender<'_, '_, D> {
     /// Nothing is left of a packet that does not go out whole.
     fn send(&mut self, packet: &Packet<'_, PayloadOf<D>>) -> Result<(), NoFrame> {
         let mut frame = self.alloc().ok_or(NoFrame)?;
-        let headers = frame.append(packet.headers_len()).map_err(|_| NoFrame)?;
-        packet.write_headers(headers);
-        self.append(&mut frame, packet).map_err(|_| NoFrame)?;
+        frame.append(packet.headers_len()).map_err(|_| NoFrame)?;
+        let sum = self.append(&mut frame, packet).map_err(|_| NoFrame)?;
+        packet.write_headers(frame.data_mut(), sum);
         self.originate(frame, *packet.segment.dst.ip());
         Ok(())
     }

@@ -21,7 +21,7 @@ const CE: u8 = 3;
 
 /// Takes all packets in the output's `local` batch, and empties it.
 pub(crate) fn deliver<F: Frame, P: FramePool<Frame = F>>(
-    host: &mut Host<F::Payload>,
+    host: &mut Host<F>,
     router: &mut Router<F>,
     cx: &mut Context<'_, P>,
 ) {
@@ -57,7 +57,7 @@ impl<F: Frame> Arrived<F> {
 }
 
 fn to_tcp<F: Frame, P: FramePool<Frame = F>>(
-    host: &mut Host<F::Payload>,
+    host: &mut Host<F>,
     router: &Router<F>,
     cx: &Context<'_, P>,
     packet: Arrived<F>,
@@ -72,7 +72,7 @@ fn to_tcp<F: Frame, P: FramePool<Frame = F>>(
 }
 
 fn to_udp<F: Frame, P: FramePool<Frame = F>>(
-    host: &mut Host<F::Payload>,
+    host: &mut Host<F>,
     router: &mut Router<F>,
     cx: &mut Context<'_, P>,
     packet: Arrived<F>,
@@ -123,7 +123,7 @@ fn read_udp<F: Frame>(packet: &Arrived<F>) -> Option<UdpHeader> {
 /// An ICMP error about a packet of ours. Whether it fits what was sent is for TCP and UDP to judge.
 #[cold]
 fn to_icmp<F: Frame, P: FramePool<Frame = F>>(
-    host: &mut Host<F::Payload>,
+    host: &mut Host<F>,
     router: &mut Router<F>,
     cx: &Context<'_, P>,
     packet: Arrived<F>,

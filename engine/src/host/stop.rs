@@ -1,24 +1,24 @@
 //! The end: programs finish what they have begun.
 
-use wire::{Instant, Payload};
+use wire::{Frame, Instant};
 
-use super::{Host, Running};
-use crate::app::{Owners, Sockets, Source};
+use super::{Host, Lent, Running};
+use crate::app::{Owners, Sockets};
 
 /// Connections whose programs are told in one loop.
 const TELL_AT_ONCE: u32 = 256;
 
-impl<B: Payload> Host<B> {
+impl<F: Frame> Host<F> {
     /// Listens no more, and tells the programs to finish.
-    pub(crate) fn stop(&mut self, now: Instant, source: Source<'_>) {
+    pub(crate) fn stop(&mut self, mut lent: Lent<'_, F>) {
         if self.stopping.is_some() {
             return;
         }
         self.stopping = Some(0);
         for listener in self.owners.take_listeners() {
-            self.tcp.close_listener(now, listener);
+            self.tcp.close_listener(lent.now, listener);
         }
-        self.each_app(now, source, |running, sockets| {
+        self.each_app(&mut lent, |running, sockets| {
             running.app.stop(sockets);
             Ok(())
         })
@@ -31,7 +31,8 @@ impl<B: Payload> Host<B> {
     }
 
     /// Tells programs of some more connections that they are to finish.
-    pub(crate) fn stop_connections(&mut self, now: Instant, source: Source<'_>) {
+    pub(crate) fn stop_connections(&mut self, lent: Lent<'_, F>) {
+        let Lent { now, pool, source } = lent;
         for _ in 0..TELL_AT_ONCE {
             let Some((id, next)) = self.stopping.and_then(|from| self.tcp.next_connection(from)) else {
                 return;
@@ -40,7 +41,7 @@ impl<B: Payload> Host<B> {
             let app = Owners::of_token(self.tcp.token(id).unwrap_or(0));
             let Host { tcp, udp, owners, apps, .. } = self;
             if let Some(Running { app: program, .. }) = apps.get_mut(app) {
-                let mut sockets = Sockets { now, tcp, udp, owners, source, app: app as u8 };
+                let mut sockets = Sockets { now, tcp, udp, pool, owners, source, app: app as u8 };
                 program.stop_connection(&mut sockets, id);
             }
         }

@@ -62,6 +62,16 @@ impl Env for SimEnv {
             _ => Ok(()),
         }
     }
+
+    fn immortal(
+        &self,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> std::io::Result<()>,
+    ) -> Result<&'static [u8], String> {
+        let mut memory = vec![0; len];
+        fill(&mut memory).map_err(|error| error.to_string())?;
+        Ok(memory.leak())
+    }
 }
 
 /// A port whose device can be pulled out.

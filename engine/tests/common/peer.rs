@@ -38,13 +38,8 @@ struct Packets(Vec<Vec<u8>>);
 
 impl Output<SimPayload> for Packets {
     fn send(&mut self, packet: &Packet<'_, SimPayload>) -> Result<(), NoFrame> {
-        let mut bytes = vec![0; packet.headers_len()];
-        packet.write_headers(&mut bytes);
-        for (piece, offset, len) in packet.payload.iter().flat_map(Clone::clone) {
-            let start = bytes.len();
-            bytes.resize(start + len, 0);
-            assert_eq!(piece.copy_out(offset, &mut bytes[start..]), len);
-        }
+        let mut bytes = vec![];
+        packet.copy_to(&mut bytes);
         self.0.push(bytes);
         Ok(())
     }

@@ -38,6 +38,16 @@ impl Sum {
         self
     }
 
+    /// Adds bytes whose sum was taken before: `after` begins at their first byte.
+    #[inline]
+    #[must_use]
+    pub fn add_sum(mut self, after: Sum) -> Self {
+        let piece = fold(after.acc);
+        self.acc += u64::from(if self.odd { piece.swap_bytes() } else { piece });
+        self.odd ^= after.odd;
+        self
+    }
+
     /// Adds `len` bytes of a chain from `offset` on, or those up to its end.
     #[must_use]
     pub fn add_frame<F: Frame>(mut self, frame: &F, offset: usize, len: usize) -> Self {

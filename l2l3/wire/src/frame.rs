@@ -2,7 +2,8 @@
 //!
 //! A frame is owned: it moves from the receive queue through the pipeline to a transmit queue, an
 //! owner, or a counted drop. It is never shared. What several may hold is [`Payload`]: bytes that a frame
-//! was given up for, and that other frames refer to behind a first segment of their own.
+//! was given up for, and that other frames refer to behind a first segment of their own. Memory that stays
+//! for ever is referred to in the same way.
 
 /// What the device said of a received frame.
 ///
@@ -53,7 +54,8 @@ impl std::error::Error for NoRoom {}
 /// An owned frame: a chain of one or more segments, the first of which holds the headers.
 ///
 /// The first segment's memory is the frame's alone. Those behind it may be references to payload
-/// ([`FramePool::attach`]), whose bytes are read only.
+/// ([`FramePool::attach`]), or to memory that stays for ever ([`FramePool::refer`]), whose bytes are read
+/// only.
 pub trait Frame: Sized + Send {
     /// What a frame becomes when it is given up to readers.
     type Payload: Payload;
@@ -92,6 +94,9 @@ pub trait Frame: Sized + Send {
     /// # Errors
     /// [`NoRoom`], also if the last segment is a reference to payload.
     fn append(&mut self, n: usize) -> Result<&mut [u8], NoRoom>;
+
+    /// Bytes that [`append`](Self::append) can still give.
+    fn tailroom(&self) -> usize;
 
     /// Cuts the chain down to `len` bytes; segments past it are freed. No effect if it is shorter.
     fn truncate(&mut self, len: usize);
@@ -178,6 +183,9 @@ impl Payload for &[u8] {
     }
 }
 
+/// The most bytes of one reference to memory that stays for ever.
+pub const MAX_REFERENCE: usize = u16::MAX as usize;
+
 /// Where frames are made from. One per worker.
 pub trait FramePool: Send {
     /// The frames it makes.
@@ -200,6 +208,18 @@ pub trait FramePool: Send {
         offset: usize,
         len: usize,
     ) -> Result<(), NoRoom>;
+
+    /// Whether the devices can read `bytes` where they lie. What they cannot is to be copied.
+    fn can_refer(&mut self, bytes: &'static [u8]) -> bool;
+
+    /// Appends a reference to `bytes`, which stay for ever. No byte is copied; a frame of this pool is used
+    /// up.
+    ///
+    /// # Errors
+    /// [`NoRoom`] if the pool has no frame, the chain would be too long, or too many frames refer to such
+    /// memory already; and if [`can_refer`](Self::can_refer) denies it, or it is longer than
+    /// [`MAX_REFERENCE`]. The frame is then as it was.
+    fn refer(&mut self, frame: &mut Self::Frame, bytes: &'static [u8]) -> Result<(), NoRoom>;
 
     /// Frames that can be had now, and in all.
     fn available(&self) -> (usize, usize);

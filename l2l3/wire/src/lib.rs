@@ -28,7 +28,7 @@ pub use arp::ArpPacket;
 pub use counter::Counter;
 pub use drop::{DropReason, Severity, Stage};
 pub use ethernet::{EthernetHeader, VlanTag};
-pub use frame::{Frame, FramePool, NoRoom, Payload, RxFlags, RxQueue, TxQueue};
+pub use frame::{Frame, FramePool, MAX_REFERENCE, NoRoom, Payload, RxFlags, RxQueue, TxQueue};
 pub use icmp::IcmpHeader;
 pub use ipv4::{Ipv4Header, Ipv4View};
 pub use tcp::{TcpFlags, TcpHeader, TcpView};

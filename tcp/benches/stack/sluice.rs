@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use tcp::Checksum;
 use tcp::config::Config;
+use tcp::content::Content;
 use tcp::packet::{NoFrame, Output, Packet};
 use tcp::ports::SourcePorts;
 use tcp::shard::{ListenerId, Received, Shard, ShardEvent};
+use wire::checksum::Sum;
 use wire::{Instant, Ipv4View, Payload, Reta, RssKey};
 
 use crate::peers::{Frame, Load, REQUEST, SERVER, Sent, Stack};
@@ -54,7 +56,12 @@ impl Output<Bytes> for ToPeers<'_> {
     fn send(&mut self, packet: &Packet<'_, Bytes>) -> Result<(), NoFrame> {
         let mut sent =
             Sent { headers: [0; 80], headers_len: packet.headers_len(), len: packet.payload_len() };
-        packet.write_headers(&mut sent.headers[..sent.headers_len]);
+        let mut sum = Sum::new();
+        for (content, offset, len) in packet.payload.iter().flat_map(Clone::clone) {
+            let Content::Bytes(bytes) = content else { continue };
+            sum = sum.add_payload(bytes, offset, len);
+        }
+        packet.write_headers(&mut sent.headers[..sent.headers_len], sum);
         self.0.push(sent);
         Ok(())
     }

@@ -120,11 +120,8 @@ struct Sent<'a>(&'a mut Vec<Vec<u8>>);
 
 impl Output<Bytes> for Sent<'_> {
     fn send(&mut self, packet: &Packet<'_, Bytes>) -> Result<(), NoFrame> {
-        let mut bytes = vec![0; packet.headers_len()];
-        packet.write_headers(&mut bytes);
-        for (piece, offset, len) in packet.payload.iter().flat_map(Clone::clone) {
-            bytes.extend(&piece.as_slice()[offset..offset + len]);
-        }
+        let mut bytes = vec![];
+        packet.copy_to(&mut bytes);
         self.0.push(bytes);
         Ok(())
     }

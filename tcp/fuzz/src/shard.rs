@@ -63,11 +63,8 @@ fn given(at: u32) -> u8 {
 impl Output<Bytes> for Seen {
     fn send(&mut self, packet: &Packet<'_, Bytes>) -> Result<(), NoFrame> {
         self.frames = self.frames.checked_sub(1).ok_or(NoFrame)?;
-        let mut bytes = vec![0; packet.headers_len()];
-        packet.write_headers(&mut bytes);
-        for (piece, offset, len) in packet.payload.iter().flat_map(Clone::clone) {
-            bytes.extend(&piece.as_slice()[offset..offset + len]);
-        }
+        let mut bytes = vec![];
+        packet.copy_to(&mut bytes);
         assert!(bytes.len() <= 1500, "a packet of {} bytes", bytes.len());
         let ip = Ipv4View::parse(&bytes, bytes.len()).expect("a sound IPv4 header");
         assert!(ip.checksum_ok());

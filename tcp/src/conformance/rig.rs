@@ -205,11 +205,8 @@ struct Wire {
 
 impl Output<Bytes> for Wire {
     fn send(&mut self, packet: &Packet<'_, Bytes>) -> Result<(), NoFrame> {
-        let mut bytes = vec![0; packet.headers_len()];
-        packet.write_headers(&mut bytes);
-        for (piece, offset, len) in packet.payload.iter().flat_map(Clone::clone) {
-            bytes.extend(&piece.as_slice()[offset..offset + len]);
-        }
+        let mut bytes = vec![];
+        packet.copy_to(&mut bytes);
         self.packets.push(Out::read(self.now, &bytes));
         Ok(())
     }

@@ -7,62 +7,71 @@ use wire::Payload;
 use super::{Connection, Cx, Error, Event, Flags, News, State};
 use crate::config::Config;
 use crate::congestion::CongestionControl;
+use crate::content::Content;
+use crate::send::SendQueue;
 use crate::{Micros, receive};
 
-/// Why bytes were not taken.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What became of a content.
+#[derive(Debug)]
 pub(crate) enum Given<B> {
-    /// They will be sent.
+    /// It will be sent.
     Taken,
-    /// There is no room now; [`News::WRITABLE`] tells when there is.
-    Full(B),
+    /// There is no room now for this, which is all of it or the rest; [`News::WRITABLE`] tells when there is.
+    Full(Content<B>),
     /// The shard has no room for another piece, though the connection has; nothing will tell the connection
     /// when that changes.
-    Starved(B),
+    Starved(Content<B>),
     /// Nothing can be sent any more.
-    Closed(B),
+    Closed(Content<B>),
 }
 
 impl Connection {
-    /// Queues bytes for sending, by reference.
-    pub(crate) fn give<B: Payload>(&mut self, cx: &mut Cx<'_, B>, bytes: B) -> Given<B> {
+    /// Queues a content for sending. One that takes up no buffer is divided if it is longer than a queue.
+    pub(crate) fn give<B: Payload>(&mut self, cx: &mut Cx<'_, B>, mut content: Content<B>) -> Given<B> {
         if !self.state.can_send() || self.flags.has(Flags::FIN_QUEUED) {
-            return Given::Closed(bytes);
+            return Given::Closed(content);
         }
-        let len = bytes.len() as u32;
-        if len == 0 {
+        if content.is_empty() {
             return Given::Taken;
         }
-        let queued = self.queued();
+        let (takes_buffer, buffered) = (content.takes_buffer(), self.send.buffered());
+        let space = u64::from(SendQueue::MAX_LEN.saturating_sub(self.queued()));
+        let len = if takes_buffer { content.len() } else { content.len().min(space) };
         // A piece larger than the buffer goes through when the buffer is empty, or it never would.
-        if queued > 0 && len > self.room(cx.config) {
+        let fits = !takes_buffer || buffered == 0 || len <= u64::from(self.room(cx.config));
+        if len == 0 || len > space || !fits || self.send.len() >= pieces_share(cx.config) {
             self.flags.set(Flags::WANTS_ROOM);
-            return Given::Full(bytes);
+            return Given::Full(content);
         }
-        if !self.in_flight() && queued == 0 {
-            self.after_idle(cx);
+        if cx.pieces.room() == 0 {
+            return Given::Starved(content);
         }
         // Its own ACKs bring room again: neither of the two is below what a connection has by right.
-        let charge = (queued + len).saturating_sub(SEND_BY_RIGHT).saturating_sub(self.send_charged);
-        if self.send.len() >= pieces_share(cx.config) || !cx.budget.take(charge) {
+        let wanted = if takes_buffer { buffered + len as u32 } else { 0 };
+        let charge = wanted.saturating_sub(SEND_BY_RIGHT).saturating_sub(self.send_charged);
+        if !cx.budget.take(charge) {
             self.flags.set(Flags::WANTS_ROOM);
-            return Given::Full(bytes);
+            return Given::Full(content);
         }
-        match self.send.push(cx.pieces, bytes) {
-            Ok(()) => {
-                self.send_charged += charge;
-                Given::Taken
-            }
-            Err(bytes) => {
-                cx.budget.give(charge);
-                Given::Starved(bytes)
+        self.send_charged += charge;
+        if !self.in_flight() && self.queued() == 0 {
+            self.after_idle(cx);
+        }
+        let rest = content.split_off(len as u32);
+        // There is room: it was looked for.
+        self.send.push(cx.pieces, content).ok();
+        match rest {
+            None => Given::Taken,
+            Some(rest) => {
+                self.flags.set(Flags::WANTS_ROOM);
+                Given::Full(rest)
             }
         }
     }
 
     /// Bytes that can be given now.
     pub(crate) fn room(&self, config: &Config) -> u32 {
-        let room = self.send_limit(config).saturating_sub(self.queued());
+        let room = self.send_limit(config).saturating_sub(self.send.buffered());
         match self.unsent_low_water {
             0 => room,
             low_water => room.min(low_water.saturating_sub(self.unsent())),
@@ -90,7 +99,8 @@ impl Connection {
         let few_unsent = self.unsent_low_water == 0 || self.unsent() < self.unsent_low_water / 2;
         if self.flags.has(Flags::WANTS_ROOM)
             && few_unsent
-            && self.queued() <= self.send_limit(cx.config) / 3 * 2
+            && self.send.buffered() <= self.send_limit(cx.config) / 3 * 2
+            && self.queued() <= SendQueue::MAX_LEN / 3 * 2
             && self.send.len() <= pieces_share(cx.config) / 3 * 2
         {
             self.flags.clear(Flags::WANTS_ROOM);

@@ -246,7 +246,7 @@ impl Connection {
         self.stalled_since = Tick::at(cx.now);
         self.soft_error = None;
         self.send.acknowledge(cx.pieces, ack);
-        let charged = self.send_charged.min(self.queued().saturating_sub(SEND_BY_RIGHT));
+        let charged = self.send_charged.min(self.send.buffered().saturating_sub(SEND_BY_RIGHT));
         cx.budget.give(self.send_charged - charged);
         self.send_charged = charged;
         self.flags.clear(Flags::HELD);

@@ -8,6 +8,7 @@ use wire::{Instant, Payload};
 use super::{ConnectionId, ListenerId, Shard, ShardEvent, Shared};
 use crate::connection::info::Info;
 use crate::connection::{Connection, Cx, Error, Flags, Given, News, Settings, State};
+use crate::content::Content;
 use crate::demux::FlowKey;
 
 /// Why a connect was refused at once.
@@ -23,13 +24,14 @@ pub enum ConnectError {
     BadAddress,
 }
 
-/// Bytes that were not taken for sending.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What was not taken for sending.
+#[derive(Debug)]
 pub enum SendError<B> {
-    /// The send queue is full; [`News::WRITABLE`](crate::connection::News::WRITABLE) tells when it is not.
-    Full(B),
+    /// The send queue has no room for this: all that was given, or the rest of a very long content, whose
+    /// first part it took. [`News::WRITABLE`](crate::connection::News::WRITABLE) tells when to give it again.
+    Full(Content<B>),
     /// This side, or the connection, is closed.
-    Closed(B),
+    Closed(Content<B>),
 }
 
 /// What was received.
@@ -173,43 +175,52 @@ impl<B: Payload> Shard<B> {
             || (self.time_wait.contains(key) && self.time_wait.reuse_for_connect(now, key).is_none())
     }
 
-    /// Queues `bytes` for sending. They are not copied: they are let go once they are acknowledged and no
-    /// device refers to them any more.
+    /// Queues a content for sending. It is not copied: it is let go once it is acknowledged and no device
+    /// refers to it any more.
     ///
     /// # Errors
-    /// [`SendError`], with the bytes.
-    pub fn send(&mut self, now: Instant, id: ConnectionId, bytes: B) -> Result<(), SendError<B>> {
-        self.send_more(now, id, bytes, false)
+    /// [`SendError`], with what was not taken.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        content: impl Into<Content<B>>,
+    ) -> Result<(), SendError<B>> {
+        self.send_more(now, id, content, false)
     }
 
     /// As [`send`](Self::send), saying whether more follows at once (MSG_MORE): if so, what fills no segment
     /// waits for it.
     ///
     /// # Errors
-    /// [`SendError`], with the bytes.
+    /// [`SendError`], with what was not taken.
     pub fn send_more(
         &mut self,
         now: Instant,
         id: ConnectionId,
-        bytes: B,
+        content: impl Into<Content<B>>,
         more: bool,
     ) -> Result<(), SendError<B>> {
-        let Some(connection) = self.slots.get(id) else { return Err(SendError::Closed(bytes)) };
+        let content = content.into();
+        let Some(connection) = self.slots.get(id) else { return Err(SendError::Closed(content)) };
         connection.set_more(more);
-        match connection.give(&mut self.shared.cx(now), bytes) {
+        let given = connection.give(&mut self.shared.cx(now), content);
+        if matches!(given, Given::Starved(_)) && !connection.flags.has(Flags::STARVED) {
+            connection.flags.set(Flags::STARVED);
+            self.starved.push_back(id.index);
+        }
+        match given {
+            Given::Closed(content) => Err(SendError::Closed(content)),
+            Given::Starved(content) => Err(SendError::Full(content)),
+            Given::Full(content) => {
+                // It may be the rest of one.
+                self.settle(id.index);
+                Err(SendError::Full(content))
+            }
             Given::Taken => {
                 self.settle(id.index);
                 Ok(())
             }
-            Given::Full(bytes) => Err(SendError::Full(bytes)),
-            Given::Starved(bytes) => {
-                if !connection.flags.has(Flags::STARVED) {
-                    connection.flags.set(Flags::STARVED);
-                    self.starved.push_back(id.index);
-                }
-                Err(SendError::Full(bytes))
-            }
-            Given::Closed(bytes) => Err(SendError::Closed(bytes)),
         }
     }
 

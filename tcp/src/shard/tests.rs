@@ -25,11 +25,8 @@ struct Sent(Vec<Vec<u8>>);
 
 impl Output<Bytes> for Sent {
     fn send(&mut self, packet: &Packet<'_, Bytes>) -> Result<(), NoFrame> {
-        let mut bytes = vec![0; packet.headers_len()];
-        packet.write_headers(&mut bytes);
-        for (piece, offset, len) in packet.payload.iter().flat_map(Clone::clone) {
-            bytes.extend(&piece.as_slice()[offset..offset + len]);
-        }
+        let mut bytes = vec![];
+        packet.copy_to(&mut bytes);
         self.0.push(bytes);
         Ok(())
     }
@@ -370,7 +367,7 @@ fn who_finds_no_room_in_the_shard_is_told_when_there_is() {
     (0..4).for_each(|_| net.send(0, first, b"piece"));
     // The second has nothing in flight: no ACK of its own will ever free a place.
     let refused = net.hosts[0].send(net.now, second, Bytes::new(b"piece"));
-    assert_eq!(refused, Err(SendError::Full(Bytes::new(b"piece"))));
+    assert!(matches!(refused, Err(SendError::Full(_))), "{refused:?}");
     assert_eq!(net.news(0), []);
     net.run(DELAY * 4);
     assert_eq!(net.news(0), [ShardEvent::Connection(second, News::WRITABLE)]);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use sim::Rng;
+use tcp::Content;
 use tcp::connection::{Error, State};
 use tcp::shard::{ConnectionId, Received, SendError, Shard};
 use wire::{Instant, Payload};
@@ -253,8 +254,8 @@ impl Endpoint {
                 // Reading had stopped for it.
                 self.read(now, shard, id);
             }
-            Err(SendError::Full(bytes)) => self.pending = Some(bytes),
-            Err(SendError::Closed(_)) => {}
+            Err(SendError::Full(Content::Bytes(bytes))) => self.pending = Some(bytes),
+            Err(_) => {}
         }
     }
 

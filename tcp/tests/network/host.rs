@@ -30,11 +30,8 @@ impl Output<Bytes> for Sent {
             return Err(NoFrame);
         }
         self.frames -= 1;
-        let mut bytes = vec![0; packet.headers_len()];
-        packet.write_headers(&mut bytes);
-        for (piece, offset, len) in packet.payload.iter().flat_map(Clone::clone) {
-            bytes.extend_from_slice(&piece.as_slice()[offset..offset + len]);
-        }
+        let mut bytes = vec![];
+        packet.copy_to(&mut bytes);
         self.packets.push(bytes);
         Ok(())
     }

@@ -19,11 +19,8 @@ pub(super) struct Queue<'a>(pub(super) &'a mut VecDeque<Box<[u8]>>);
 
 impl Output<Bytes> for Queue<'_> {
     fn send(&mut self, packet: &Packet<'_, Bytes>) -> Result<(), NoFrame> {
-        let mut bytes = vec![0; packet.headers_len()];
-        packet.write_headers(&mut bytes);
-        for (piece, offset, len) in packet.payload.iter().flat_map(Clone::clone) {
-            bytes.extend_from_slice(&wire::Payload::chunk(piece, offset)[..len]);
-        }
+        let mut bytes = vec![];
+        packet.copy_to(&mut bytes);
         self.0.push_back(bytes.into());
         Ok(())
     }

@@ -25,8 +25,6 @@ pub struct Eal {
 #[derive(Debug)]
 struct Shared {
     args: String,
-    /// All of the process' memory will do for the devices, not DPDK's alone.
-    any_memory: bool,
     warnings: Vec<EalWarning>,
     /// Pools made, ever.
     pools: AtomicUsize,
@@ -50,8 +48,6 @@ impl Eal {
         let main_core = config.main_core.unwrap_or_else(|| affinity.first());
         let args = eal_args(config, huge, main_core, std::process::id());
         let line = args.join(" ");
-        // Hardware reads what DPDK has mapped for it; vhost and the like, what is in files of hugepages.
-        let any_memory = !huge && args.iter().any(|arg| arg == "--no-pci");
         let owned =
             args.into_iter().map(|arg| c_string("the EAL argument", arg)).collect::<Result<Vec<_>, _>>()?;
 
@@ -72,7 +68,6 @@ impl Eal {
         }
         let shared = Shared {
             args: line,
-            any_memory,
             warnings: warning.into_iter().collect(),
             pools: AtomicUsize::new(0),
             fast_free: AtomicBool::new(false),
@@ -105,11 +100,6 @@ impl Eal {
         // SAFETY: EAL runs; writes the struct.
         let ret = unsafe { sys::rte_malloc_get_socket_stats(node as c_int, &raw mut stats) };
         if ret < 0 { (0, 0) } else { (stats.heap_totalsz_bytes, stats.heap_freesz_bytes) }
-    }
-
-    /// Whether devices can read all of the process' memory, and not DPDK's alone.
-    pub(crate) fn any_memory(&self) -> bool {
-        self.shared.any_memory
     }
 
     /// Counts a new pool; not allowed once a port frees into the only one.

@@ -18,7 +18,10 @@ pub enum Error {
     #[error("DPDK was started in this process before: it can be started only once.")]
     EalTwice,
     /// There is no memory for contents.
-    #[error("{bytes} bytes of memory that devices can read are not to be had: more hugepages may mend it.")]
+    #[error(
+        "{bytes} bytes of memory that devices can read are not to be had: more hugepages, or without them more memory for \
+         DPDK, mend it."
+    )]
     Immortal {
         /// Bytes asked for.
         bytes: usize,

@@ -10,9 +10,8 @@ use std::slice;
 use wire::NoRoom;
 
 impl Eal {
-    /// Memory of `len` bytes, zero at first, that `fill` writes once and that stays to the process' end.
-    /// Devices can read it where it lies. It comes out of DPDK's heap; out of the process' memory where that
-    /// will do, which is without hugepages and hardware.
+    /// Memory of `len` bytes, zero at first, that `fill` writes once and that stays to the process' end. It is
+    /// of DPDK's heap: all kinds of devices can read it where it lies.
     ///
     /// # Errors
     /// [`Error::Immortal`] if there is not as much; [`Error::Fill`] if `fill` fails.
@@ -21,13 +20,6 @@ impl Eal {
         len: usize,
         fill: impl FnOnce(&mut [u8]) -> io::Result<()>,
     ) -> Result<&'static [u8], Error> {
-        if self.any_memory() {
-            let mut memory = Vec::new();
-            memory.try_reserve_exact(len).map_err(|_| Error::Immortal { bytes: len })?;
-            memory.resize(len, 0);
-            fill(&mut memory)?;
-            return Ok(memory.leak());
-        }
         // SAFETY: EAL runs; the name is a C string.
         let memory = unsafe { sys::rte_zmalloc_socket(c"content".as_ptr(), len.max(1), 0, socket_id(None)) };
         let memory = NonNull::new(memory.cast::<u8>()).ok_or(Error::Immortal { bytes: len })?;
@@ -52,7 +44,6 @@ impl Eal {
 #[derive(Debug)]
 pub(crate) struct References {
     count: Option<NonNull<sys::rte_mbuf_ext_shared_info>>,
-    any_memory: bool,
     /// Where memory was found last.
     place: sys::sl_place,
 }
@@ -61,20 +52,18 @@ pub(crate) struct References {
 unsafe impl Send for References {}
 
 impl References {
-    pub(crate) fn new(eal: &Eal) -> Self {
-        // SAFETY: allocates, no more.
+    pub(crate) fn new() -> Self {
+        // SAFETY: allocates 64 bytes, no more.
         let count = NonNull::new(unsafe { sys::sl_references() });
         let place = sys::sl_place { start: 0, len: 0, iova: 0 };
-        References { count, any_memory: eal.any_memory(), place }
+        References { count, place }
     }
 
-    /// Where devices find `bytes`; `None` if they do not, or not in one piece.
+    /// Where devices find `bytes`; `None` if they are not of DPDK's heap, or, where devices know physical
+    /// addresses only, do not lie in one page.
     #[inline]
     pub(crate) fn locate(&mut self, bytes: &'static [u8]) -> Option<u64> {
         let start = bytes.as_ptr().addr() as u64;
-        if self.any_memory {
-            return Some(start);
-        }
         if !self.place.holds(start, bytes.len()) {
             // SAFETY: EAL runs; writes the struct, if it finds the address.
             unsafe { sys::sl_place(bytes.as_ptr().cast(), &raw mut self.place) };

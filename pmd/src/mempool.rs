@@ -97,8 +97,7 @@ impl Mempool {
 
     /// A worker's handle, from which it allocates.
     pub fn handle(&self) -> PoolHandle {
-        let references = References::new(&self.shared.eal);
-        PoolHandle { pool: self.clone(), stash: Vec::with_capacity(STASH), references }
+        PoolHandle { pool: self.clone(), stash: Vec::with_capacity(STASH), references: References::new() }
     }
 
     pub(crate) fn as_ptr(&self) -> *mut sys::rte_mempool {

@@ -161,6 +161,72 @@ fn references_are_bounded_before_their_count_wraps() {
 }
 
 #[test]
+fn memory_that_stays_is_referred_to() {
+    let eal = dpdk();
+    let pool = pool(&eal, "immortal");
+    let fill = |out: &mut [u8]| {
+        (0_u32..).zip(out).for_each(|(n, byte)| *byte = (n ^ n >> 8) as u8);
+        Ok(())
+    };
+    let content = eal.immortal(200_000, fill).unwrap();
+    let mut handle = pool.handle();
+    for (n, multi_segs) in [true, false].into_iter().enumerate() {
+        let config = PortConfig { multi_segs, ..Default::default() };
+        let mut ring = Running::open(&eal, &format!("net_ring{}", 6 + n), &config, &pool);
+        for (at, len) in [(0, 1400), (1400, 1), (198_600, 1400)] {
+            let part = &content[at..at + len];
+            assert!(handle.can_refer(part));
+            let mut sent = frame(&pool, b"header", 6);
+            handle.refer(&mut sent, part).unwrap();
+            assert_eq!((sent.segments(), sent.tailroom(), sent.append(0).is_err()), (2, 0, true));
+            ring.send(sent);
+            let received = ring.receive(|_| true).unwrap();
+            assert_eq!(bytes(&received), [b"header", part].concat());
+            // And from there on, as payload like any other.
+            let payload = received.into_payload(6, len);
+            let again = referring(&pool, b"again", &payload, 0, len);
+            drop(payload);
+            assert_eq!(bytes(&again), [b"again", part].concat());
+        }
+    }
+    let mut whole = frame(&pool, b"h", 1);
+    handle.refer(&mut whole, &content[..wire::MAX_REFERENCE]).unwrap();
+    assert_eq!(handle.refer(&mut whole, &content[..=wire::MAX_REFERENCE]), Err(NoRoom));
+    assert_eq!((whole.len(), whole.segments()), (1 + wire::MAX_REFERENCE, 2));
+    // Of memory that is not DPDK's, devices need not know.
+    assert!(!handle.can_refer(b"text"));
+    assert_eq!(handle.refer(&mut whole, b"text"), Err(NoRoom));
+    assert!(matches!(eal.immortal(1 << 50, |_| Ok(())), Err(pmd::Error::Immortal { .. })));
+    let failed = eal.immortal(10, |_| Err(std::io::Error::other("gone")));
+    assert_eq!(failed.unwrap_err().to_string(), "a content could not be read: gone.");
+}
+
+#[test]
+fn references_to_memory_that_stays_are_bounded() {
+    let eal = dpdk();
+    let pool = Pool(Mempool::new(&eal, "stays", 36_000, 0, 64, None).unwrap());
+    let content = eal.immortal(1, |_| Ok(())).unwrap();
+    let mut handle = pool.handle();
+    let mut frames: Vec<Mbuf> = Vec::new();
+    let mut made = 0;
+    'all: loop {
+        let mut frame = frame(&pool, b"h", 1);
+        for _ in 0..256 {
+            match handle.refer(&mut frame, content) {
+                Ok(()) => made += 1,
+                Err(NoRoom) => break 'all,
+            }
+        }
+        frames.push(frame);
+    }
+    assert_eq!(made, usize::from(u16::MAX / 2) - 1);
+    drop(frames.pop());
+    assert_eq!(handle.refer(&mut frames[0], content), Ok(()));
+    // What is left goes after the handle.
+    drop(handle);
+}
+
+#[test]
 fn the_last_of_several_threads_frees() {
     let eal = dpdk();
     let pool = pool(&eal, "threads");

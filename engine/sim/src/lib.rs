@@ -14,6 +14,7 @@ pub mod pcap;
 pub mod queue;
 pub mod rng;
 mod segment;
+pub mod slow;
 
 pub use bytes::Bytes;
 pub use clock::{Clock, EventQueue};
@@ -25,3 +26,4 @@ pub use payload::SimPayload;
 pub use pcap::PcapWriter;
 pub use queue::{Loopback, SimRx, SimTx, Sink, Source, pipe};
 pub use rng::Rng;
+pub use slow::{SlowConfig, SlowTx};

@@ -21,8 +21,8 @@ use l2l3::interface::PortId;
 use l2l3::router::Books;
 use sim::builder::{self, Flow};
 use sim::dissect::{Arp, Packet};
-use sim::{Clock, Host, SimFrame, SimPool, SimRx, SimTx, pipe};
-use wire::{DropReason, Instant, MacAddr, RssKey};
+use sim::{Clock, Host, Rng, SimFrame, SimPool, SimRx, SimTx, SlowConfig, SlowTx, pipe};
+use wire::{DropReason, Instant, MacAddr, RssKey, TxQueue};
 
 /// Simulated devices.
 pub(crate) struct SimDevice;
@@ -31,8 +31,25 @@ impl Device for SimDevice {
     type Frame = SimFrame;
     type Pool = SimPool;
     type Rx = SimRx;
-    type Tx = SimTx;
+    type Tx = Tx;
     type Env = SimEnv;
+}
+
+/// A transmit queue.
+pub(crate) enum Tx {
+    Prompt(SimTx),
+    Slow(SlowTx),
+}
+
+impl TxQueue for Tx {
+    type Frame = SimFrame;
+
+    fn tx_burst(&mut self, frames: &mut Vec<SimFrame>) -> usize {
+        match self {
+            Tx::Prompt(queue) => queue.tx_burst(frames),
+            Tx::Slow(queue) => queue.tx_burst(frames),
+        }
+    }
 }
 
 /// Virtual time, or the machine's.
@@ -173,7 +190,7 @@ pub(crate) fn parts(config: Config) -> Parts {
             if worker < tx {
                 let (queue, from) = pipe(depth);
                 wire.from.push(from);
-                io.tx.push(Egress::Queue(queue));
+                io.tx.push(Egress::Queue(Tx::Prompt(queue)));
             } else {
                 io.tx.push(Egress::HandOver((worker % tx) as u16));
             }
@@ -247,9 +264,34 @@ impl Net {
 
     /// With programs that the configuration does not name; it must name one, or there is room for none.
     pub(crate) fn with_apps(text: &str, isa: Isa, apps: impl Fn() -> Apps<SimDevice>) -> Net {
-        let Parts { config, ports, handles, io, wires, pool } = parts(config(text));
+        Net::with_devices(text, isa, apps, |_, queue| Tx::Prompt(queue))
+    }
+
+    /// As [`with_apps`](Self::with_apps), with devices that hold what they have sent, and lose some of it.
+    pub(crate) fn with_slow_devices(text: &str, apps: impl Fn() -> Apps<SimDevice>, seed: u64) -> Net {
+        let mut rng = Rng::new(seed);
+        let config = SlowConfig { depth: 1024, longest: Duration::from_secs(1), loss: 0.02 };
+        Net::with_devices(text, Isa::detect(), apps, |clock, queue| {
+            let rng = Rng::new(rng.next_u64());
+            Tx::Slow(SlowTx::new(queue, config.clone(), clock.clone(), rng))
+        })
+    }
+
+    fn with_devices(
+        text: &str,
+        isa: Isa,
+        apps: impl Fn() -> Apps<SimDevice>,
+        mut device: impl FnMut(&Clock, SimTx) -> Tx,
+    ) -> Net {
+        let Parts { config, ports, handles, mut io, wires, pool } = parts(config(text));
         let clock = Clock::new();
         clock.advance(Duration::from_secs(1));
+        for egress in io.iter_mut().flat_map(|io| &mut io.tx) {
+            match std::mem::replace(egress, Egress::HandOver(0)) {
+                Egress::Queue(Tx::Prompt(queue)) => *egress = Egress::Queue(device(&clock, queue)),
+                other => *egress = other,
+            }
+        }
         let wake = Arc::<Wake>::default();
         let mut control = Control::new(config, ports, None, clock.now(), 7).unwrap();
         let apps = io.iter().map(|_| apps()).collect();

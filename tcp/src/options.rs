@@ -46,6 +46,11 @@ impl SackBlocks {
     pub const NONE: SackBlocks =
         SackBlocks { blocks: [SeqRange { start: SeqNumber::ZERO, end: SeqNumber::ZERO }; 4], len: 0 };
 
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Adds a block; no effect on the fifth.
     pub fn push(&mut self, block: SeqRange) {
         if let Some(slot) = self.blocks.get_mut(usize::from(self.len)) {
@@ -130,8 +135,29 @@ impl Options {
 
     /// Writes the options, padded to a multiple of four bytes, in the order that Linux has them; gives
     /// how many bytes they take. SACK blocks that do not fit are left out.
+    ///
+    /// # Panics
+    /// If `out` is shorter than [`Options::len`].
     #[inline]
-    pub fn write(&self, out: &mut [u8; Self::MAX_LEN]) -> usize {
+    pub fn write(&self, out: &mut [u8]) -> usize {
+        // As in [`Options::parse`].
+        if let Some(Timestamps { value, echo }) = self.timestamps
+            && self.is_bare()
+        {
+            let ([a, b, c, d], [e, f, g, h]) = (value.to_be_bytes(), echo.to_be_bytes());
+            let bytes = [option::NOP, option::NOP, option::TIMESTAMPS, 10, a, b, c, d, e, f, g, h];
+            out[..bytes.len()].copy_from_slice(&bytes);
+            return bytes.len();
+        }
+        self.write_any(out)
+    }
+
+    /// Whether there are none but timestamps.
+    const fn is_bare(&self) -> bool {
+        self.mss.is_none() && self.window_scale.is_none() && !self.sack_permitted && self.sack.len == 0
+    }
+
+    fn write_any(&self, out: &mut [u8]) -> usize {
         let mut at = 0;
         let mut put = |bytes: &[u8]| {
             out[at..at + bytes.len()].copy_from_slice(bytes);
@@ -167,7 +193,11 @@ impl Options {
     }
 
     /// How many bytes [`Options::write`] writes.
+    #[inline]
     pub fn len(&self) -> usize {
+        if self.is_bare() {
+            return if self.timestamps.is_some() { 12 } else { 0 };
+        }
         let sack = self.sack_that_fit().len();
         self.len_without_sack() + if sack == 0 { 0 } else { 4 + 8 * sack }
     }

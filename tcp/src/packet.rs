@@ -99,8 +99,10 @@ impl<B: Payload> Packet<'_, B> {
     #[inline]
     pub fn write_headers(&self, out: &mut [u8], payload: Sum) {
         let SegmentOut { src, dst, options, .. } = &self.segment;
-        let (ip_out, tcp_out) = out[..self.headers_len()].split_at_mut(Ipv4Header::LEN);
-        let len = tcp_out.len() + self.payload_len();
+        let (ip_out, tcp_out) = out.split_at_mut(Ipv4Header::LEN);
+        let (header_out, options_out) = tcp_out.split_at_mut(TcpHeader::LEN);
+        let header_len = TcpHeader::LEN + options.write(options_out);
+        let len = header_len + self.payload_len();
         let mut ipv4 = Ipv4Header::new(*src.ip(), *dst.ip(), protocol::TCP, len);
         ipv4.flags_fragment = U16::new(if self.ip.dont_fragment { Ipv4Header::DF } else { 0 });
         ipv4.ttl = self.ip.ttl;
@@ -108,12 +110,9 @@ impl<B: Payload> Packet<'_, B> {
         ipv4.fill_checksum();
         ip_out.copy_from_slice(ipv4.as_bytes());
 
-        let header = self.tcp_header(tcp_out.len());
-        tcp_out[..TcpHeader::LEN].copy_from_slice(header.as_bytes());
-        let mut option_bytes = [0; Options::MAX_LEN];
-        let options_len = options.write(&mut option_bytes);
-        tcp_out[TcpHeader::LEN..].copy_from_slice(&option_bytes[..options_len]);
-        let sum = pseudo_header(*src.ip(), *dst.ip(), protocol::TCP, len as u16).add_bytes(tcp_out);
+        header_out.copy_from_slice(self.tcp_header(header_len).as_bytes());
+        let pseudo = pseudo_header(*src.ip(), *dst.ip(), protocol::TCP, len as u16);
+        let sum = pseudo.add_bytes(&tcp_out[..header_len]);
         tcp_out[16..18].copy_from_slice(&sum.add_sum(payload).finish().to_be_bytes());
     }
 

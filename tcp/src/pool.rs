@@ -8,6 +8,7 @@ pub struct NodeId(u32);
 const NONE: u32 = u32::MAX;
 
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 struct Node<T> {
     /// `None` while the node is free.
     value: Option<T>,
@@ -18,6 +19,7 @@ struct Node<T> {
 ///
 /// Memory for all nodes is reserved at the start and touched when first used.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Pool<T> {
     nodes: Vec<Node<T>>,
     free: u32,
@@ -28,6 +30,7 @@ pub struct Pool<T> {
 /// One list: 12 bytes. Belongs to the pool that it was first filled from; a list must be emptied before
 /// it is dropped, or its nodes are lost to the pool.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct List {
     head: u32,
     tail: u32,

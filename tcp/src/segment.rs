@@ -113,12 +113,6 @@ impl Segment {
         self.flags.contains(TcpFlags::RST)
     }
 
-    /// The segment without its SYN, if it has one: data and FIN come after that.
-    pub(crate) fn past_syn(&self) -> Self {
-        let flags = TcpFlags(self.flags.0 & !TcpFlags::SYN.0);
-        Segment { seq: self.seq + u32::from(self.syn()), flags, ..*self }
-    }
-
     //= RFC 9293 section 3.4: SEG.LEN counts the data, and SYN and FIN as one each.
     /// SEG.LEN: how many sequence numbers it takes up.
     #[expect(clippy::len_without_is_empty, reason = "the RFC's term; a segment that takes none is common")]

@@ -7,7 +7,7 @@
 use wire::Instant;
 
 use crate::congestion::{self, Congestion, CongestionControl, Pacer, Pacing, initial_window};
-use crate::connection::Timer;
+use crate::connection::{Timer, earliest};
 use crate::pool::Slab;
 use crate::recovery::{self, Recovery};
 use crate::{Micros, SeqNumber, Tick};
@@ -47,9 +47,11 @@ impl Sender {
         }
     }
 
-    fn wake(resting: &Resting, snd_nxt: SeqNumber, mss: u16) -> Self {
+    fn wake(resting: &Resting, snd_nxt: SeqNumber, mss: u16, sack: bool) -> Self {
+        let mut recovery = Recovery::resume(snd_nxt, &resting.path);
+        recovery.agree(sack, mss);
         Sender {
-            recovery: Recovery::resume(snd_nxt, &resting.path),
+            recovery,
             congestion: Congestion::resume(&resting.congestion, mss),
             pacer: Pacer::new(initial_window(mss)),
             pace: Timer::OFF,
@@ -81,11 +83,9 @@ impl Sender {
 
     /// When something becomes due.
     fn next_deadline(&self, now: Instant) -> Option<Tick> {
-        let recovery = self.recovery.deadline().map(|(at, _)| {
-            let wait = at.since(Micros::at(now));
-            Tick::after(now, std::time::Duration::from_micros(wait.into()))
-        });
-        recovery.into_iter().chain(self.pace.deadline()).reduce(Tick::min)
+        let recovery =
+            self.recovery.deadline().map(|(at, _)| Tick::after_micros(now, at.since(Micros::at(now))));
+        earliest(recovery, self.pace)
     }
 
     /// The pacer's time has come.
@@ -119,12 +119,21 @@ impl Sending {
         senders: &'a mut Slab<Sender>,
         snd_nxt: SeqNumber,
         mss: u16,
+        sack: bool,
     ) -> Option<&'a mut Sender> {
-        if let Sending::Resting(resting) = self {
-            let id = senders.insert(Sender::wake(resting, snd_nxt, mss)).ok()?;
-            *self = Sending::Active(id);
+        if let Sending::Resting(_) = self {
+            self.wake_up(senders, snd_nxt, mss, sack);
         }
         self.active(senders)
+    }
+
+    #[cold]
+    fn wake_up(&mut self, senders: &mut Slab<Sender>, snd_nxt: SeqNumber, mss: u16, sack: bool) {
+        if let Sending::Resting(resting) = self
+            && let Ok(id) = senders.insert(Sender::wake(resting, snd_nxt, mss, sack))
+        {
+            *self = Sending::Active(id);
+        }
     }
 
     /// Gives the sender's place in the slab back; nothing is in flight.

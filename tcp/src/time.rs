@@ -38,6 +38,17 @@ impl Tick {
         Tick(at.div_ceil(1 << Self::SHIFT) as u32)
     }
 
+    /// As [`Tick::after`], for a delay in microseconds.
+    pub const fn after_micros(now: Instant, delay: u32) -> Self {
+        Tick((now.as_nanos() + delay as u64 * 1000).div_ceil(1 << Self::SHIFT) as u32)
+    }
+
+    /// `delay` after this tick, or up to a tick later. Delays past [`Tick::FARTHEST`] are cut to it.
+    pub fn plus(self, delay: Duration) -> Self {
+        let nanos = delay.min(Self::FARTHEST).as_nanos() as u64;
+        Tick(self.0.wrapping_add(nanos.div_ceil(1 << Self::SHIFT) as u32))
+    }
+
     /// Whether this tick comes before `other`.
     pub const fn before(self, other: Tick) -> bool {
         (self.0.wrapping_sub(other.0) as i32) < 0

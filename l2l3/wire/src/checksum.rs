@@ -15,7 +15,7 @@ use crate::ipv4::Ipv4Header;
 /// A sum being taken over pieces of a message, such as a pseudo header and the segments of a chain.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum {
-    /// A one's complement sum of words below 2^16, not folded: 2^48 of them fit.
+    /// A one's complement sum, not folded: 2^32 words of 32 bits fit.
     acc: u64,
     /// Whether the bytes so far are odd in number, so that the next one is the low half of a word.
     odd: bool,
@@ -33,7 +33,7 @@ impl Sum {
     #[must_use]
     pub fn add_bytes(mut self, bytes: &[u8]) -> Self {
         let piece = sum_bytes(bytes);
-        self.acc += if self.odd { u64::from(fold(piece).swap_bytes()) } else { u64::from(fold(piece)) };
+        self.acc += if self.odd { u64::from(fold(piece).swap_bytes()) } else { piece };
         self.odd ^= bytes.len() % 2 == 1;
         self
     }
@@ -113,7 +113,7 @@ pub fn checksum(bytes: &[u8]) -> u16 {
 #[inline]
 pub fn pseudo_header(src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, len: u16) -> Sum {
     let addresses = u64::from(u32::from_ne_bytes(src.octets())) + u64::from(u32::from_ne_bytes(dst.octets()));
-    Sum { acc: u64::from(fold(addresses)), odd: false }.add_u16(u16::from(protocol)).add_u16(len)
+    Sum { acc: addresses, odd: false }.add_u16(u16::from(protocol)).add_u16(len)
 }
 
 /// The checksum of a header without options, taken as if its checksum field were zero.
@@ -164,21 +164,37 @@ fn sum_header(header: &Ipv4Header) -> u64 {
 /// which the compiler turns into vector additions.
 #[inline]
 fn sum_bytes(bytes: &[u8]) -> u64 {
-    let (words, tail) = bytes.as_chunks::<4>();
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let (words, tail) = rest.as_chunks::<4>();
     let sum: u64 = words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum();
-    let mut last = [0; 4];
-    last[..tail.len()].copy_from_slice(tail);
-    sum + u64::from(u32::from_ne_bytes(last))
+    let last = match *tail {
+        [a] => [a, 0, 0, 0],
+        [a, b] => [a, b, 0, 0],
+        [a, b, c] => [a, b, c, 0],
+        _ => [0; 4],
+    };
+    sum_blocks(blocks) + sum + u64::from(u32::from_ne_bytes(last))
+}
+
+#[inline]
+fn sum_blocks(blocks: &[[u8; 32]]) -> u64 {
+    let (mut low, mut high) = ([0; 4], [0; 4]);
+    for block in blocks {
+        for (lane, word) in block.as_chunks::<8>().0.iter().enumerate() {
+            let word = u64::from_ne_bytes(*word);
+            low[lane] += word & 0xffff_ffff;
+            high[lane] += word >> 32;
+        }
+    }
+    low.into_iter().chain(high).sum()
 }
 
 /// Folds a sum to 16 bits, bringing the carries round. Zero only for zero.
 #[inline]
 fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    (sum + (sum >> 16)) as u16
+    // Added to itself with its halves swapped: the lower half's carry comes round into the upper.
+    let sum = (sum.wrapping_add(sum.rotate_left(32)) >> 32) as u32;
+    (sum.wrapping_add(sum.rotate_left(16)) >> 16) as u16
 }
 
 #[cfg(test)]

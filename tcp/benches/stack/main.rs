@@ -20,7 +20,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group};
 
 use peers::{Load, Peers, Stack};
 
@@ -139,5 +139,29 @@ fn stack(c: &mut Criterion) {
     bench(c, "receive", Load::Receive);
 }
 
+/// Runs one load, untimed and as long as told: for a profiler.
+fn count(arguments: &[String]) {
+    let [load, open, active, elements] = arguments else { panic!("count LOAD OPEN ACTIVE ELEMENTS") };
+    let load = match load.as_str() {
+        "request" => Load::Request,
+        "send" => Load::Send,
+        _ => Load::Receive,
+    };
+    let number = |text: &String| text.parse::<u32>().expect("a number");
+    let mut peers = Peers::new(number(open), load);
+    let mut stack = opened(sluice::Sluice::new(number(open)), &mut peers, number(active));
+    peers.run(&mut stack, number(elements).into());
+}
+
 criterion_group!(benches, stack);
-criterion_main!(benches);
+
+fn main() {
+    let arguments: Vec<String> =
+        std::env::args().skip_while(|argument| argument != "count").skip(1).collect();
+    if arguments.is_empty() {
+        benches();
+        Criterion::default().configure_from_args().final_summary();
+    } else {
+        count(&arguments);
+    }
+}

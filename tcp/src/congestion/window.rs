@@ -122,10 +122,10 @@ impl Window {
 
     /// Nothing was sent for `idle`.
     pub(super) fn restart(&mut self, idle: Duration, rto: Duration) {
-        let timeouts = idle.as_micros() / rto.as_micros().max(1);
-        if timeouts == 0 {
+        if idle < rto {
             return;
         }
+        let timeouts = idle.as_micros() / rto.as_micros().max(1);
         //= RFC 2861 section 3.1: cwnd halves with each RTO of idle time, and ssthresh remembers three
         //= quarters of it;
         //= RFC 5681 section 4.1: but it need not fall below the initial window.

@@ -211,10 +211,10 @@ impl Connection {
         if !self.state.is_synchronized() {
             return;
         }
-        let idle = self.silence(cx.now);
+        let (now, idle) = (Micros::at(cx.now), self.silence(cx.now));
         let rto = self.rto(cx);
-        if let Some(sender) = self.sending.wake(cx.senders, self.snd_nxt, self.mss) {
-            sender.congestion.on_idle(Micros::at(cx.now), idle, rto);
+        if let Some(sender) = self.wake(cx) {
+            sender.congestion.on_idle(now, idle, rto);
         }
     }
 }

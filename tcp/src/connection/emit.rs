@@ -20,9 +20,7 @@ impl Connection {
     ) -> Result<(), NoFrame> {
         // What was sent before has its record: it goes out even if there is no room, or those that hold all
         // the records could never let go of one.
-        if self.sending.wake(cx.senders, self.snd_nxt, self.mss).is_none()
-            || (range.end.after(self.snd_nxt) && !self.has_room(cx))
-        {
+        if self.wake(cx).is_none() || (range.end.after(self.snd_nxt) && !self.has_room(cx)) {
             return Err(NoFrame);
         }
         self.emit_segment(cx, out, range, push)?;

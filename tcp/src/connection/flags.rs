@@ -45,6 +45,8 @@ impl Flags {
     pub(crate) const PROBE_WINDOW: Flags = Flags(1 << 18);
     /// The peer's liveness is probed at the next chance.
     pub(crate) const PROBE_PEER: Flags = Flags(1 << 19);
+    /// Any of the three probes.
+    pub(crate) const PROBES: Flags = Self::PROBE.and(Self::PROBE_WINDOW).and(Self::PROBE_PEER);
     /// A reset goes out, and then the connection is gone.
     pub(crate) const RESET: Flags = Flags(1 << 20);
     /// It waits its turn to transmit.

@@ -159,6 +159,7 @@ impl Connection {
         if let Some(sender) = self.sending.active(cx.senders) {
             let algorithm = sender.congestion.algorithm();
             sender.congestion = Congestion::new(algorithm, self.mss, syn_was_lost);
+            sender.recovery.agree(self.flags.has(Flags::SACK), self.mss);
         }
     }
 
@@ -214,7 +215,7 @@ impl Connection {
         self.acknowledge_syn(cx, segment, ack);
         self.transition(cx, Event::SynAcked);
         self.flags.set(Flags::ACK_NOW);
-        self.take_data(cx, &segment.past_syn(), payload)
+        self.take_data(cx, segment, payload)
     }
 
     /// Our SYN is acknowledged: the round trip is known, and the congestion window can be set.

@@ -60,7 +60,7 @@ impl Connection {
         self.probes_unanswered = 0;
         self.take_timestamp(cx.now, segment);
         self.take_congestion_mark(segment, ce);
-        self.take_data(cx, &segment.past_syn(), payload)
+        self.take_data(cx, segment, payload)
     }
 
     //= RFC 7323 section 5.3 R1: an old timestamp means an old segment: it is acknowledged and dropped,
@@ -197,8 +197,11 @@ impl Connection {
             self.challenge(cx);
             return Check::Drop;
         }
-        let event = self.ack_event(cx.now, segment, ack);
-        if let Some(sender) = self.sending.active(cx.senders) {
+        // To a receiver, most ACKs say nothing.
+        if (self.in_flight() || !segment.options.sack.is_empty())
+            && let Some(sender) = self.sending.active(cx.senders)
+        {
+            let event = self.ack_event(cx.now, segment, ack);
             let outcome = sender.recovery.on_ack(cx.flights, &mut sender.congestion, cx.recovery, &event);
             sender.set_pace(cx.config.pacing);
             if outcome.reduced && self.flags.has(Flags::ECN) {
@@ -300,13 +303,14 @@ impl Connection {
             self.flags.set(Flags::ACK_NOW);
             return Reply::None;
         }
-        let end_of_data = segment.seq + segment.payload_len;
+        let start = segment.seq + u32::from(segment.syn());
+        let end_of_data = start + segment.payload_len;
         //= RFC 9293 section 3.6.1: data that nobody will read is answered with a reset.
         if self.flags.has(Flags::DETACHED) && end_of_data.after(self.receiver.next()) {
             self.give_up(cx, Error::Aborted);
             return reset_for(segment).into();
         }
-        let outcome = self.receiver.on_data(cx.receive, segment.seq, payload, segment.fin());
+        let outcome = self.receiver.on_data(cx.receive, start, payload, segment.fin());
         cx.counters.payload_bytes_in += u64::from(outcome.in_order);
         cx.counters.out_of_order += u64::from(outcome.arrival == Arrival::OutOfOrder);
         cx.counters.duplicates += u64::from(outcome.arrival == Arrival::Duplicate);

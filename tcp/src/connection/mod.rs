@@ -34,7 +34,7 @@ pub(crate) use flags::Flags;
 use settings::Rare;
 pub use settings::Settings;
 pub use state::{Event, State};
-pub(crate) use timers::Timer;
+pub(crate) use timers::{Timer, earliest};
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -296,6 +296,12 @@ impl Connection {
         Duration::from_micros(self.sending.rto(cx.senders, cx.recovery).into())
     }
 
+    /// The sender, woken if it rests; `None` if the shard has no room for it.
+    fn wake<'a, B>(&mut self, cx: &'a mut Cx<'_, B>) -> Option<&'a mut Sender> {
+        let sack = self.flags.has(Flags::SACK);
+        self.sending.wake(cx.senders, self.snd_nxt, self.mss, sack)
+    }
+
     /// How long the peer has not been heard of.
     fn silence(&self, now: Instant) -> Duration {
         Duration::from_millis(timestamp_clock(now).wrapping_sub(self.heard_at).into())
@@ -334,10 +340,11 @@ impl Connection {
     }
 
     fn user_timeout(&self, config: &Config) -> Duration {
-        match self.user_timeout {
+        let timeout = match self.user_timeout {
             0 => config.give_up,
             millis => Duration::from_millis(u64::from(millis)),
-        }
+        };
+        timeout.min(Tick::FARTHEST)
     }
 
     /// Data of a full segment, from what the peer takes and the path carries.

@@ -26,9 +26,13 @@ impl Connection {
             State::SynSent | State::SynReceived => self.send_syn(cx, out)?,
             State::TimeWait => {}
             _ => {
-                self.retransmit(cx, out)?;
+                if self.sending.peek(cx.senders).is_some_and(|sender| sender.recovery.lost() > 0) {
+                    self.retransmit(cx, out)?;
+                }
                 self.send_new(cx, out)?;
-                self.send_probes(cx, out)?;
+                if self.flags.any(Flags::PROBES) {
+                    self.send_probes(cx, out)?;
+                }
             }
         }
         if self.flags.has(Flags::ACK_NOW) && self.state != State::SynSent {
@@ -37,6 +41,7 @@ impl Connection {
         Ok(())
     }
 
+    #[cold]
     fn send_syn<B: Payload, O: Output<B>>(&mut self, cx: &mut Cx<'_, B>, out: &mut O) -> Result<(), NoFrame> {
         let Some(range) = self.syn_range() else { return Ok(()) };
         let first = self.snd_nxt == range.start;
@@ -51,6 +56,7 @@ impl Connection {
     }
 
     /// Sends again what is taken for lost, as far as the congestion window lets.
+    #[cold]
     fn retransmit<B: Payload, O: Output<B>>(
         &mut self,
         cx: &mut Cx<'_, B>,
@@ -192,6 +198,7 @@ impl Connection {
         self.mss - if fit == 0 { 0 } else { 4 + 8 * fit as u16 }
     }
 
+    #[cold]
     fn send_probes<B: Payload, O: Output<B>>(
         &mut self,
         cx: &mut Cx<'_, B>,

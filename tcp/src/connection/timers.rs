@@ -50,6 +50,14 @@ impl Timer {
     }
 }
 
+/// The earlier of a deadline and a timer's.
+pub(crate) fn earliest(deadline: Option<Tick>, timer: Timer) -> Option<Tick> {
+    match (deadline, timer.deadline()) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 /// The longest time between two probes of a closed window.
 const MAX_PERSIST: Duration = Duration::from_secs(60);
 
@@ -61,15 +69,12 @@ impl Connection {
         senders: &Slab<Sender>,
         now: Instant,
     ) -> Option<Tick> {
-        let timers = [
-            self.sending.next_deadline(senders, now),
-            self.patience(config, Tick::at(now)).map(|left| Tick::after(now, left)),
-            self.delayed_ack.deadline(),
-            self.persist.deadline(),
-            self.slow.deadline(),
-            self.rest.deadline(),
-        ];
-        timers.into_iter().flatten().reduce(Tick::min)
+        let mut first = self.sending.next_deadline(senders, now);
+        if self.has_patience() {
+            let end = self.stalled_since.plus(self.user_timeout(config));
+            first = Some(first.map_or(end, |first| first.min(end)));
+        }
+        [self.delayed_ack, self.persist, self.slow, self.rest].into_iter().fold(first, earliest)
     }
 
     /// Does what is due.
@@ -78,7 +83,7 @@ impl Connection {
         if self.delayed_ack.take_due(tick) {
             self.flags.set(Flags::ACK_NOW);
         }
-        if self.patience(cx.config, tick) == Some(Duration::ZERO) {
+        if self.has_patience() && tick.since(self.stalled_since) >= self.user_timeout(cx.config) {
             return self.give_up(cx, self.soft_error.unwrap_or(Error::TimedOut));
         }
         self.on_retransmission_timer(cx);
@@ -94,10 +99,9 @@ impl Connection {
     }
 
     //= RFC 9293 section 3.8.3: R2, here a time (RFC 5482): it does not wait for the next retransmission.
-    /// How long what is in flight may still go unacknowledged before the connection is given up.
-    fn patience(&self, config: &Config, now: Tick) -> Option<Duration> {
-        let counts = self.in_flight() && self.state.is_synchronized();
-        counts.then(|| self.user_timeout(config).saturating_sub(now.since(self.stalled_since)))
+    /// Whether the connection is given up once what is in flight has gone unacknowledged for the user timeout.
+    fn has_patience(&self) -> bool {
+        self.in_flight() && self.state.is_synchronized()
     }
 
     fn on_retransmission_timer<B: Payload>(&mut self, cx: &mut Cx<'_, B>) {

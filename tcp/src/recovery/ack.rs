@@ -3,6 +3,7 @@
 use super::delivery::Delivery;
 use super::flight::Flight;
 use super::phase::Flying;
+use super::plain::samples_in;
 use super::sack::Report;
 use super::tlp::{Probe, ProbeAck, Verdict};
 use super::{Limits, Phase, Recovery};
@@ -91,6 +92,20 @@ impl Recovery {
     ) -> AckOutcome {
         self.sack_permitted = ack.sack_permitted;
         self.mss = u16::try_from(ack.mss).unwrap_or(u16::MAX);
+        if self.is_plain(flights, ack) {
+            return self.on_plain_ack(flights, cc, limits, ack);
+        }
+        self.on_any_ack(flights, cc, limits, ack)
+    }
+
+    /// Takes an ACK, whatever it says.
+    pub(super) fn on_any_ack<C: CongestionControl>(
+        &mut self,
+        flights: &mut Pool<Flight>,
+        cc: &mut C,
+        limits: &Limits,
+        ack: &Ack<'_>,
+    ) -> AckOutcome {
         let event = self.take(flights, limits, ack);
         let rtt = self.measure(ack, &event);
         let mut outcome = AckOutcome {
@@ -186,9 +201,7 @@ impl Recovery {
     fn measure(&mut self, ack: &Ack<'_>, event: &Event) -> Option<u32> {
         let rtt = event.delivery.rtt();
         if let Some(rtt) = rtt {
-            // About one ACK comes for two segments.
-            let samples = event.flying.in_flight / ack.mss.saturating_mul(2).max(1);
-            self.rtt.on_sample(ack.now, rtt, samples);
+            self.rtt.on_sample(ack.now, rtt, samples_in(event.flying.in_flight, ack.mss));
         }
         if let Some(newest) = event.delivery.newest {
             self.rack.on_newest(newest, ack.now.since(newest.sent));
@@ -200,7 +213,7 @@ impl Recovery {
     }
 
     /// New data was acknowledged, which did or did not measure a round trip.
-    fn restart_timer(&mut self, now: Micros, measured: bool) {
+    pub(super) fn restart_timer(&mut self, now: Micros, measured: bool) {
         //= RFC 6298 section 5.7: the backoff of the SYN does not go on to the data.
         if measured || self.srtt() == 0 {
             self.backoff = 0;

@@ -65,6 +65,7 @@ pub(super) enum Fate {
 
 /// The records of one connection. They follow upon each other without a gap, from SND.UNA to SND.NXT.
 #[derive(Debug, Default)]
+#[cfg_attr(test, derive(Clone))]
 pub(super) struct Scoreboard {
     list: List,
     /// Bytes of the records in each state; together SND.NXT - SND.UNA.
@@ -166,6 +167,21 @@ impl Scoreboard {
             *self.count(taken.state) -= taken.range.len();
             each(&taken);
         }
+    }
+
+    /// Whether `ack` takes something off, and all of that was sent once.
+    pub(super) fn takes_originals(&self, flights: &Pool<Flight>, ack: SeqNumber) -> bool {
+        let mut next = self.list.first();
+        while let Some(flight) = next.map(|id| flights.get(id)) {
+            if flight.retransmitted || !flight.range.start.before(ack) {
+                return false;
+            }
+            if ack.at_or_before(flight.range.end) {
+                return true;
+            }
+            next = next.and_then(|id| flights.next(id));
+        }
+        false
     }
 
     /// Marks what lies in `blocks`, which are in order and apart, and hands each record that was not yet
@@ -371,6 +387,12 @@ impl Scoreboard {
     pub(super) fn clear(&mut self, flights: &mut Pool<Flight>) {
         flights.clear(&mut self.list);
         *self = Scoreboard::default();
+    }
+
+    /// All records.
+    #[cfg(test)]
+    pub(super) fn records<'a>(&self, flights: &'a Pool<Flight>) -> impl Iterator<Item = &'a Flight> {
+        flights.iter(&self.list).map(|(_, flight)| flight)
     }
 
     fn set_state(&mut self, flights: &mut Pool<Flight>, id: NodeId, state: State) {

@@ -30,6 +30,7 @@ mod delivery;
 mod flight;
 mod frto;
 mod phase;
+mod plain;
 mod prr;
 mod rack;
 mod rto;
@@ -104,6 +105,7 @@ impl PathMemory {
 
 /// Loss recovery of one connection. See the [module](self).
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Recovery {
     board: Scoreboard,
     rtt: RttEstimator,
@@ -180,6 +182,11 @@ impl Recovery {
             ignore_duplicates: false,
             sack_permitted: false,
         }
+    }
+
+    /// Notes what was agreed on with the peer: SACK or not, and how long segments are, in bytes of data.
+    pub fn agree(&mut self, sack_permitted: bool, mss: u16) {
+        (self.sack_permitted, self.mss) = (sack_permitted, mss);
     }
 
     /// What it has learnt of the path, for [`Recovery::resume`]. Nothing may be in flight.

@@ -103,7 +103,23 @@ impl Recovery {
     }
 
     /// Marks what is lost: gives how many bytes that is, and when to look again.
+    #[inline]
     pub(super) fn detect_losses(
+        &mut self,
+        flights: &mut Pool<Flight>,
+        limits: &Limits,
+        now: Micros,
+        advanced: bool,
+    ) -> (u32, Option<u32>) {
+        let sent_last = self.board.front(flights).is_none_or(|front| self.rack.keeps_all_from(front));
+        if sent_last && self.sack_permitted {
+            return (0, None);
+        }
+        self.mark_losses(flights, limits, now, advanced)
+    }
+
+    #[cold]
+    fn mark_losses(
         &mut self,
         flights: &mut Pool<Flight>,
         limits: &Limits,

@@ -71,6 +71,11 @@ impl Rack {
         self.reordering_seen
     }
 
+    /// Whether [`Rack::on_dsack`] waits for the end of a round.
+    pub(super) const fn counts_dsacks(&self) -> bool {
+        self.round_open
+    }
+
     /// Nothing is outstanding, and `start` is sent now: forgets when what came before was sent, so that a
     /// connection may be idle for longer than times can be compared.
     pub(super) const fn on_restart(&mut self, now: Micros, start: SeqNumber) {
@@ -141,14 +146,23 @@ impl Rack {
         (self.rtt != 0).then(|| self.rtt.saturating_add(self.window(path)))
     }
 
+    // Originals go out in order, so that what lies behind one went out later still.
+    /// Whether `flight` and all behind it were sent after the newest delivered segment.
+    pub(super) fn keeps_all_from(&self, flight: &Flight) -> bool {
+        let newest = Newest { sent: self.sent, end: self.end };
+        !flight.retransmitted && !newest.sent_after(flight.sent, flight.range.end)
+    }
+
     //= RFC 8985 section 6.2 step 5: lost is what was sent before the newest delivered segment, and at
     //= least a round trip and the reordering window ago.
     /// What becomes of `flight`. If it is kept for now, `wait` grows to the time until it is lost.
     pub(super) fn fate(&self, flight: &Flight, now: Micros, patience: u32, wait: &mut Option<u32>) -> Fate {
+        if self.keeps_all_from(flight) {
+            return Fate::RestKept;
+        }
         let newest = Newest { sent: self.sent, end: self.end };
         if !newest.sent_after(flight.sent, flight.range.end) {
-            // Originals go out in order, so that what lies behind this one went out later still.
-            return if flight.retransmitted { Fate::Kept } else { Fate::RestKept };
+            return Fate::Kept;
         }
         let left = patience.saturating_sub(now.since(flight.sent));
         if left == 0 {

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-use super::tests::{MSS, Reno};
+use super::tests::{MSS, Reno, take_ack};
 use super::*;
 use crate::SackBlocks;
 
@@ -341,7 +341,7 @@ impl Sim {
             can_send_new: self.nxt < self.size,
             mss: MSS,
         };
-        let outcome = self.recovery.on_ack(&mut self.flights, &mut self.cc, &self.limits, &ack);
+        let outcome = take_ack(&mut self.recovery, &mut self.flights, &mut self.cc, &self.limits, &ack);
         self.tell_reduced |= outcome.reduced;
         // The SYN lies before the first byte.
         self.una += u64::from(outcome.acked).min(self.nxt - self.una);

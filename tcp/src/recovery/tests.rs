@@ -16,7 +16,7 @@ const ISS: u32 = u32::MAX - 2500;
 const RTT: u32 = 20_000;
 
 /// Reno (RFC 5681) without appropriate byte counting: what the tests need of congestion control.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reno {
     window: Window,
     before: (u32, u32),
@@ -90,6 +90,26 @@ struct Sender {
     data: u32,
     sack: bool,
     last_ack: u32,
+}
+
+/// Takes an ACK, and checks that the short way, if it is one for that, comes to what the long way does.
+pub(super) fn take_ack(
+    recovery: &mut Recovery,
+    flights: &mut Pool<Flight>,
+    cc: &mut Reno,
+    limits: &Limits,
+    ack: &Ack<'_>,
+) -> AckOutcome {
+    let plain = recovery.is_plain(flights, ack);
+    let mut twin = plain.then(|| (recovery.clone(), flights.clone(), cc.clone()));
+    let outcome = recovery.on_ack(flights, cc, limits, ack);
+    if let Some((recovery_twin, flights_twin, cc_twin)) = &mut twin {
+        (recovery_twin.sack_permitted, recovery_twin.mss) = (recovery.sack_permitted, recovery.mss);
+        assert_eq!(outcome, recovery_twin.on_any_ack(flights_twin, cc_twin, limits, ack), "{ack:?}");
+        assert_eq!(format!("{recovery:?} {cc:?}"), format!("{recovery_twin:?} {cc_twin:?}"), "{ack:?}");
+        assert!(recovery.board.records(flights).eq(recovery_twin.board.records(flights_twin)));
+    }
+    outcome
 }
 
 fn seq(segment: u32) -> SeqNumber {
@@ -169,7 +189,7 @@ impl Sender {
             mss: MSS,
         };
         change(&mut ack);
-        self.recovery.on_ack(&mut self.flights, &mut self.cc, &self.limits, &ack)
+        take_ack(&mut self.recovery, &mut self.flights, &mut self.cc, &self.limits, &ack)
     }
 
     fn ack(&mut self, ack: u32, blocks: &[(u32, u32)]) -> AckOutcome {
@@ -858,7 +878,7 @@ proptest! {
                         now, ack: una + ack, sack: &report, echo_rtt, duplicate: flag(1), ece: flag(2),
                         sack_permitted: sack, cwnd_limited: flag(4), can_send_new: flag(8), mss,
                     };
-                    let outcome = recovery.on_ack(&mut flights, &mut cc, &limits, &ack);
+                    let outcome = take_ack(&mut recovery, &mut flights, &mut cc, &limits, &ack);
                     una += outcome.acked;
                     let quota = recovery.send_quota(&cc, mss);
                     if let Some(lost) = recovery.next_retransmit(&flights, mss).filter(|_| quota > 0) {

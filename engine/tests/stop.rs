@@ -110,7 +110,7 @@ fn who_does_not_read_is_reset_in_the_end() {
     assert!(ids.iter().all(|id| peer.shard.error(*id).is_none()));
     peer.pass(&mut net, Duration::from_millis(200));
     assert!(net.control.has_stopped());
-    assert_eq!(net.log, ["5 connections were not finished within 3 s: they are reset"]);
+    assert_eq!(net.log, ["connections not finished within 3 s, now reset: 5"]);
     assert!(ids.iter().all(|id| peer.shard.error(*id) == Some(Error::Reset)));
     net.finish();
 }

@@ -69,7 +69,7 @@ impl Control {
         }
         let open: u64 = self.workers.iter().map(|worker| worker.host.open.get()).sum();
         let seconds = self.config.workers.stop_seconds;
-        self.log.push(format!("{open} connections were not finished within {seconds} s: they are reset"));
+        self.log.push(format!("connections not finished within {seconds} s, now reset: {open}"));
         self.send_all(|| Command::ResetAll);
         self.mark_ending();
         self.ending = Ending::Resetting(now + RESETS);

@@ -104,7 +104,7 @@ impl HostCounters {
         let names = Counters::default();
         let names: Vec<_> = names.iter().map(|(name, _, text)| (name, text)).collect();
         let events = self.events.iter().zip(names).map(|(copy, (name, text))| (name, copy.get(), text));
-        let text = "Bytes of payload that were copied to be sent: those in many small pieces.";
+        let text = "Bytes of payload that were copied to be sent: in many small pieces, or where no device can read them.";
         gauges.chain(events).chain([("payload-bytes-copied", self.copied.get(), text)])
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
 use wire::{Instant, Ipv4View, Reta, RssKey, TcpFlags};
@@ -10,6 +11,7 @@ use super::{ConnectionId, ListenerId, Received, SendError, Shard, ShardEvent};
 use crate::Checksum;
 use crate::config::Config;
 use crate::connection::{Error, News, State};
+use crate::content::{Content, Produce, Pulled};
 use crate::packet::{NoFrame, Output, Packet};
 use crate::ports::SourcePorts;
 use sim::Bytes;
@@ -410,4 +412,86 @@ fn an_idle_connection_keeps_no_sender() {
     net.send(1, server, b"awake");
     net.run(DELAY * 3);
     assert_eq!((senders(&net), net.read(0, client).0), ([0, 1], b"awake".to_vec()));
+}
+
+/// A gigabyte and a half, and its bytes.
+struct Endless;
+
+impl Endless {
+    const LEN: u64 = 3 << 29;
+}
+
+impl Produce for Endless {
+    fn fill(&self, offset: u64, out: &mut [u8]) {
+        (offset..).zip(out).for_each(|(at, byte)| *byte = (at >> 16) as u8);
+    }
+}
+
+#[test]
+fn what_is_longer_than_a_queue_is_taken_in_part() {
+    let config = Config { mtu: 65_535, receive_buffer: 6 << 20, send_buffer: 10_000, ..Config::default() };
+    let mut net = Net::new(config);
+    let [client, server] = net.connected();
+    let all = Pulled::new(Arc::new(Endless), 0..Endless::LEN);
+    let Err(SendError::Full(rest)) = net.hosts[0].send(net.now, client, all) else { panic!("taken whole") };
+    assert_eq!(rest.len(), Endless::LEN - (1 << 30));
+    // It takes up no buffer, but the numbers are used up.
+    assert_eq!(net.hosts[0].room(client), 10_000);
+    let Err(SendError::Full(rest)) = net.hosts[0].send(net.now, client, rest) else { panic!("taken") };
+    assert_eq!(rest.len(), Endless::LEN - (1 << 30));
+    assert!(matches!(net.hosts[0].send(net.now, client, Bytes::new(b"x")), Err(SendError::Full(_))));
+    let (mut rest, mut received) = (Some(rest), 0_u64);
+    while received < Endless::LEN {
+        assert!(net.now < Instant::from_millis(100_000), "{received} bytes");
+        net.run(Duration::from_millis(10));
+        while let Received::Bytes(bytes) = net.hosts[1].receive(net.now, server) {
+            let bytes = bytes.as_slice();
+            // All of it would take long to look at.
+            let (first, last) = (received >> 16, (received + bytes.len() as u64 - 1) >> 16);
+            assert_eq!((bytes.first(), bytes.last()), (Some(&(first as u8)), Some(&(last as u8))));
+            received += bytes.len() as u64;
+            net.hosts[1].credit(net.now, server, 1, bytes.len() as u32);
+        }
+        let writable = |event| matches!(event, ShardEvent::Connection(_, news) if news.has(News::WRITABLE));
+        if net.news(0).into_iter().any(writable) {
+            assert!(received >= 1 << 28, "there is room for much");
+            rest = match net.hosts[0].send(net.now, client, rest.take().unwrap()) {
+                Ok(()) => None,
+                Err(SendError::Full(rest)) => Some(rest),
+                Err(error) => panic!("{error:?}"),
+            };
+        }
+        net.log.clear();
+    }
+    assert_eq!(received, Endless::LEN);
+}
+
+#[test]
+fn contents_without_a_buffer_leave_it_to_bytes() {
+    static PAGE: [u8; 100_000] = [7; 100_000];
+    let mut net = Net::new(Config { send_buffer: 10_000, ..Config::default() });
+    let [client, server] = net.connected();
+    let bytes = || Bytes::new(&[1; 6000]);
+    let now = net.now;
+    let host = &mut net.hosts[0];
+    for _ in 0..3 {
+        host.send(now, client, Content::Static(&PAGE)).unwrap();
+    }
+    assert_eq!(host.room(client), 10_000);
+    host.send(now, client, bytes()).unwrap();
+    assert!(matches!(host.send(now, client, bytes()), Err(SendError::Full(Content::Bytes(_)))));
+    host.send(now, client, Content::Static(&PAGE)).unwrap();
+    assert_eq!(host.room(client), 4000);
+    let mut received = Vec::new();
+    while received.len() < 406_000 {
+        assert!(net.now < Instant::from_millis(60_000), "{} bytes", received.len());
+        net.run(DELAY);
+        received.extend(net.read(1, server).0);
+    }
+    assert_eq!(net.news(0), [ShardEvent::Connection(client, News::WRITABLE)]);
+    assert!(received == [&[7; 300_000][..], &[1; 6000], &PAGE].concat());
+    assert_eq!(net.hosts[0].room(client), 10_000);
+    net.hosts[0].abort(net.now, client);
+    net.run(DELAY * 4);
+    assert_eq!(net.hosts[0].held(), (0, 0, 0));
 }

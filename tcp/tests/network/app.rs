@@ -1,11 +1,12 @@
 //! What the applications at both ends of a connection do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sim::Rng;
-use tcp::Content;
 use tcp::connection::{Error, State};
 use tcp::shard::{ConnectionId, Received, SendError, Shard};
+use tcp::{Content, Pulled};
 use wire::{Instant, Payload};
 
 use crate::bytes::{Bytes, Ledger, Stream};
@@ -268,8 +269,13 @@ impl Endpoint {
         while self.sent < upto && !self.shut {
             let most = self.plan.piece.min((upto - self.sent) as usize);
             let len = 1 + self.rng.index(most);
-            let bytes = Bytes::new(self.plan.stream.bytes(self.sent, len), ledger);
-            if shard.send(now, id, bytes).is_err() {
+            // As bytes, or as the promise to make the same ones.
+            let content: Content<Bytes> = if self.rng.chance(0.7) {
+                Bytes::new(self.plan.stream.bytes(self.sent, len), ledger).into()
+            } else {
+                Pulled::new(Arc::new(self.plan.stream), self.sent..self.sent + len as u64).into()
+            };
+            if shard.send(now, id, content).is_err() {
                 break;
             }
             self.sent += len as u64;

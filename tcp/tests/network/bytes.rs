@@ -112,6 +112,12 @@ impl Stream {
     }
 }
 
+impl tcp::Produce for Stream {
+    fn fill(&self, offset: u64, out: &mut [u8]) {
+        out.copy_from_slice(&self.bytes(offset, out.len()));
+    }
+}
+
 #[test]
 fn a_stream_knows_its_bytes() {
     let stream = Stream(7);

@@ -91,8 +91,9 @@ impl<B: Payload> Packet<'_, B> {
     }
 
     /// Writes both headers, checksums included, into the first [`headers_len`](Self::headers_len) bytes of
-    /// `out`. `payload` is the sum of the data, of which whoever put it in place knows best how to take it. Its identification is 0 (RFC 6864 section 4.1: one that may not be fragmented needs none; one
-    /// that may and is, will not be told from the next).
+    /// `out`. `payload` is the sum of the data, which may lie behind them, or elsewhere. The identification is 0
+    /// (RFC 6864 section 4.1: a packet that may not be fragmented needs none; one that may and is, will not be
+    /// told from the next).
     ///
     /// # Panics
     /// If `out` is shorter than that.

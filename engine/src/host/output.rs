@@ -129,7 +129,7 @@ impl<'a, 'c, D: Device> Sender<'a, 'c, D> {
         let parts = || packet.payload.iter().flat_map(Clone::clone);
         let segments: usize = parts().map(|(content, offset, len)| segments_of(content, offset, len)).sum();
         let by_reference = segments < MAX_SEGMENTS;
-        let mut sum = Sum::new();
+        let (mut sum, mut copied) = (Sum::new(), 0);
         for (content, offset, len) in parts() {
             match content {
                 Content::Bytes(bytes) if by_reference => {
@@ -143,10 +143,11 @@ impl<'a, 'c, D: Device> Sender<'a, 'c, D> {
                 _ => {
                     sum = append_made(frame, self.cx.pool, content, offset, len, sum)?;
                     let made = matches!(content, Content::Pulled(_));
-                    self.copied += if made { 0 } else { len as u64 };
+                    copied += if made { 0 } else { len as u64 };
                 }
             }
         }
+        self.copied += copied;
         Ok(sum)
     }
 }

@@ -31,5 +31,6 @@ pub use diff::{Change, Comparison, NotComparable, Options, Row, compare};
 pub use document::{Document, Error, Kind, Parameter, VERSION, Verdict};
 pub use environment::{Device, Environment, Fact, Finding, Given, Snapshot, Trust, Weight};
 pub use histogram::{Distribution, QUANTILES};
+pub use measure::Better;
 pub use run::{Counter, Drops, Run, Span};
 pub use summary::{Sample, median, range, samples};

@@ -64,10 +64,10 @@ fn isolation(machine: &Snapshot, given: &Given) -> Finding {
     let mend = format!("add {line} to GRUB_CMDLINE_LINUX in /etc/default/grub, then: update-grub && reboot");
     if shared.is_empty() {
         let why = "each interrupt costs some microseconds, which the high percentiles show";
-        return caution(format!("the timer interrupts cores {}", join(&ticking)), why, mend);
+        return caution(format!("cores that the timer interrupts: {}", join(&ticking)), why, mend);
     }
     let why = "the scheduler may run anything there: latency has outliers of milliseconds, and rates spread";
-    caution(format!("cores {} are not isolated", join(&shared)), why, mend)
+    caution(format!("cores that are not isolated: {}", join(&shared)), why, mend)
 }
 
 fn room(machine: &Snapshot, given: &Given) -> Finding {

@@ -104,9 +104,9 @@ fn each_flaw_has_its_finding() {
     let node = "sys/bus/pci/devices/0000:41:00.0/numa_node".to_owned();
     use Weight::{Caution, Spoils};
     for (file, text, weight, what, mend) in [
-        (cpu("isolated"), "(null)", Caution, "cores 2,3 are not isolated", "isolcpus=2,3"),
-        (cpu("isolated"), "3", Caution, "cores 2 are not isolated", "isolcpus=2,3"),
-        (cpu("nohz_full"), "", Caution, "the timer interrupts cores 2,3", "nohz_full=2,3"),
+        (cpu("isolated"), "(null)", Caution, "not isolated: 2,3", "isolcpus=2,3"),
+        (cpu("isolated"), "3", Caution, "not isolated: 2", "isolcpus=2,3"),
+        (cpu("nohz_full"), "", Caution, "the timer interrupts: 2,3", "nohz_full=2,3"),
         (cpu("smt/active"), "1", Caution, "SMT is on", "smt/control"),
         (cpu("cpu3/cpufreq/scaling_governor"), "powersave", Caution, "powersave", "performance"),
         (cpu("cpufreq/boost"), "1", Caution, "turbo is on", "cpufreq/boost"),

@@ -7,12 +7,19 @@ use crate::document::Document;
 use crate::histogram::{Distribution, encode};
 use crate::run::{Run, Span};
 
+/// `None`: the document has no histogram.
+///
 /// One line a histogram: those of the intervals, or of the whole run where it has no intervals with histograms. The tag
 /// says of what: `sluice,_64_B:latency` would be two fields, so commas and spaces become underscores.
 ///
 /// Timestamps are seconds after the start; the greatest value of a line is in milliseconds, as the tools expect, where
 /// the values are in nanoseconds.
-pub fn hlog(document: &Document) -> String {
+pub fn hlog(document: &Document) -> Option<String> {
+    let mut lines: Vec<(f64, String)> = document.runs.iter().flat_map(of_run).collect();
+    lines.sort_by(|a, b| a.0.total_cmp(&b.0));
+    if lines.is_empty() {
+        return None;
+    }
     let start = document.started.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
     let mut out = String::new();
     let _ = writeln!(out, "#[Histogram log format version 1.3]");
@@ -21,10 +28,8 @@ pub fn hlog(document: &Document) -> String {
     let _ = writeln!(out, "#[BaseTime: {start:.3} (seconds since epoch)]");
     let _ =
         writeln!(out, r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#);
-    let mut lines: Vec<(f64, String)> = document.runs.iter().flat_map(of_run).collect();
-    lines.sort_by(|a, b| a.0.total_cmp(&b.0));
     out.extend(lines.into_iter().map(|(_, line)| line));
-    out
+    Some(out)
 }
 
 fn of_run(run: &Run) -> Vec<(f64, String)> {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::number::quantity;
+use super::number::{quantity, range};
 use crate::document::Document;
 use crate::histogram::{Distribution, QUANTILES};
 use crate::run::{Run, Span};
@@ -70,25 +70,30 @@ fn percentiles(out: &mut String, histogram: &Distribution) {
     row("max", values.max() as f64);
 }
 
-/// Several runs: the median of each measure, with its range.
+/// Several runs: the median of each measure, with its range. Those of the same measure stand together.
 fn together(out: &mut String, document: &Document) {
-    let mut heading = None;
-    for sample in samples(document) {
-        let label = sample.label();
-        if heading.as_ref() != Some(&label) {
-            let runs = sample.values.len();
-            let of = if label.is_empty() { String::new() } else { format!("{label}: ") };
-            let _ = writeln!(out, "\n  {of}median of {runs} (least .. most)");
-            heading = Some(label);
+    let all = samples(document);
+    let is_alone = all.iter().all(|sample| sample.label() == all[0].label());
+    let mut names: Vec<&str> = Vec::new();
+    for sample in &all {
+        let heading = if is_alone { "" } else { &*sample.name };
+        if names.contains(&heading) {
+            continue;
         }
-        let _ = writeln!(out, "    {}", row(&sample));
+        names.push(heading);
+        let of = if is_alone { String::new() } else { format!("{}: ", capital(heading)) };
+        let _ = writeln!(out, "\n  {of}median of {} (least .. most)", sample.values.len());
+        for sample in all.iter().filter(|sample| is_alone || sample.name == heading) {
+            let name = if is_alone { sample.name.clone() } else { sample.label() };
+            let _ = writeln!(out, "    {}", row(&name, sample));
+        }
     }
 }
 
-fn row(sample: &Sample) -> String {
+fn row(name: &str, sample: &Sample) -> String {
     let (least, most) = sample.range();
-    let of = |value| quantity(value, &sample.unit);
-    format!("{:<20} {:>20}   ({} .. {})", sample.name, of(median(&sample.values)), of(least), of(most))
+    let middle = quantity(median(&sample.values), &sample.unit);
+    format!("{name:<28} {middle:>22}   ({})", range(least, most, &sample.unit))
 }
 
 fn capital(word: &str) -> String {

@@ -11,8 +11,7 @@ use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, 
 use tcp::Tick;
 use tcp::demux::{FlowKey, FlowTable};
 use tcp::wheel::Wheel;
-
-const BURST: usize = 32;
+use wire::prefetch::prefetch;
 
 /// The start of a connection: its key is in the cache line that a segment needs first.
 #[repr(align(64))]
@@ -58,11 +57,14 @@ fn demux(c: &mut Criterion) {
         });
         for (name, keys) in [("bulk", &keys), ("bulk, absent", &absent)] {
             group.bench_function(BenchmarkId::new(name, flows), |b| {
-                let mut ids = [None; BURST];
+                let mut ids = [0; FlowTable::BURST];
                 b.iter(|| {
-                    for keys in keys.chunks_exact(BURST) {
-                        table.lookup_bulk(keys, &mut ids, |key, id| connections[id as usize].key == *key);
-                        black_box(&ids);
+                    for keys in keys.chunks_exact(FlowTable::BURST) {
+                        let ids = table.guess(keys.iter().copied(), &mut ids);
+                        ids.iter().for_each(|id| prefetch(&connections[*id as usize]));
+                        for key in keys {
+                            black_box(table.lookup(key, |id| connections[id as usize].key == *key));
+                        }
                     }
                 });
             });

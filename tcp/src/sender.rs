@@ -5,6 +5,7 @@
 //! has learnt about the path.
 
 use wire::Instant;
+use wire::prefetch::prefetch_all;
 
 use crate::congestion::{self, Congestion, CongestionControl, Pacer, Pacing, initial_window};
 use crate::connection::{Timer, earliest};
@@ -111,6 +112,12 @@ impl Sending {
             Sending::Active(id) => senders.get(*id),
             Sending::Resting(_) => None,
         }
+    }
+
+    /// Asks for the cache lines of the sender.
+    #[inline]
+    pub(crate) fn prefetch(&self, senders: &Slab<Sender>) {
+        self.peek(senders).into_iter().for_each(prefetch_all);
     }
 
     /// Sees to it that the sender is awake; gives it unless the slab is full.

@@ -4,6 +4,8 @@
 //! its tick differs from the present, in the slot that this byte names. When its slot begins, it moves
 //! to a lower level, three times at most; at the lowest it fires.
 
+use wire::prefetch::prefetch;
+
 use crate::Tick;
 
 const LEVELS: usize = 4;
@@ -57,6 +59,12 @@ impl Wheel {
             occupied: [0; LEVELS * WORDS],
             now,
         }
+    }
+
+    /// Asks for the cache line of `id`'s entry.
+    #[inline]
+    pub fn prefetch(&self, id: u32) {
+        self.entries.get(id as usize).into_iter().for_each(prefetch);
     }
 
     /// Lets `id` fire at `at`, or as soon as possible if that has passed; no effect if it is armed for

@@ -6,6 +6,7 @@ use l2l3::icmp::ErrorKind;
 use l2l3::interface::IfaceId;
 use l2l3::quote::Quote;
 use l2l3::router::{Context, Delivery, Router};
+use tcp::demux::{FlowKey, FlowTable};
 use tcp::shard::{IcmpError, IcmpKind};
 use tcp::udp::Disposition;
 use tcp::{Checksum, SeqNumber};
@@ -26,7 +27,12 @@ pub(crate) fn deliver<F: Frame, P: FramePool<Frame = F>>(
     cx: &mut Context<'_, P>,
 ) {
     let mut batch = std::mem::take(&mut cx.out.local);
-    for Delivery { iface, frame } in batch.drain(..) {
+    let mut rest = batch.drain(..);
+    for n in 0.. {
+        if n % FlowTable::BURST == 0 && rest.len() > 1 {
+            host.tcp.prefetch(rest.as_slice().iter().filter_map(|delivery| flow(&delivery.frame)));
+        }
+        let Some(Delivery { iface, frame }) = rest.next() else { break };
         let Ok((&header, _)) = Ipv4Header::ref_from_prefix(frame.data()) else {
             router.discard(frame, DropReason::Ipv4TooShort);
             continue;
@@ -38,7 +44,14 @@ pub(crate) fn deliver<F: Frame, P: FramePool<Frame = F>>(
             _ => to_udp(host, router, cx, packet),
         }
     }
+    drop(rest);
     cx.out.local = batch;
+}
+
+/// The flow of a packet to us, if it has the form of TCP's.
+fn flow(frame: &impl Frame) -> Option<FlowKey> {
+    let (header, _) = Ipv4Header::ref_from_prefix(frame.data()).ok()?;
+    FlowKey::peek(header.src(), header.dst(), frame.data().get(header.header_len()..)?)
 }
 
 /// A packet to us. The frame begins at the IPv4 header, which was checked, and ends where the packet does.

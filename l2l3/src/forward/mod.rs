@@ -15,7 +15,6 @@
 
 mod isa;
 mod portable;
-mod prefetch;
 #[cfg(test)]
 mod tests;
 #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,8 @@
 //! The straight path in plain Rust.
 
 use wire::Frame;
+use wire::prefetch::prefetch;
 
-use super::prefetch::prefetch;
 use super::{
     CHECKSUM, ETHERNET, HEADERS, HeaderFilter, PASS, SOURCE, TTL, Tables, is_dirty, is_plain_though_dirty,
 };

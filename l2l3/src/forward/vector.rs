@@ -12,9 +12,9 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 use std::sync::atomic::AtomicU32;
 
+use wire::prefetch::prefetch;
 use wire::{Frame, RxFlags};
 
-use super::prefetch::prefetch;
 use super::width::Width;
 use super::{
     ETHERNET, HEADERS, PASS, SOURCE, TTL, Tables, checked, is_dirty, is_plain_though_dirty, portable,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use tcp::Checksum;
 use tcp::config::Config;
 use tcp::content::Content;
+use tcp::demux::FlowKey;
 use tcp::packet::{NoFrame, Output, Packet};
 use tcp::ports::SourcePorts;
 use tcp::shard::{ListenerId, Received, Shard, ShardEvent};
 use wire::checksum::Sum;
-use wire::{Instant, Ipv4View, Payload, Reta, RssKey};
+use wire::{FromBytes, Instant, Ipv4Header, Ipv4View, Payload, Reta, RssKey};
 
 use crate::peers::{Frame, Load, REQUEST, SERVER, Sent, Stack};
 
@@ -101,6 +102,9 @@ impl Sluice {
     }
 
     fn take(&mut self, now: Instant, frames: &mut Vec<Frame>) {
+        if frames.len() > 1 {
+            self.shard.prefetch(frames.iter().filter_map(Frame::flow));
+        }
         for Frame { memory, len } in frames.drain(..) {
             let ip = Ipv4View::parse(&memory[..len], len).expect("an IPv4 packet");
             let addresses = (ip.header.src(), ip.header.dst());
@@ -108,6 +112,14 @@ impl Sluice {
             let _ = self.shard.handle_packet(now, addresses, bytes, Checksum::KnownGood, false);
         }
         self.shard.handle_timeout(now);
+    }
+}
+
+impl Frame {
+    /// The flow of the packet in it.
+    fn flow(&self) -> Option<FlowKey> {
+        let (ip, tcp) = Ipv4Header::ref_from_prefix(&self.memory[..]).ok()?;
+        FlowKey::peek(ip.src(), ip.dst(), tcp)
     }
 }
 

@@ -296,6 +296,12 @@ impl Connection {
         Duration::from_micros(self.sending.rto(cx.senders, cx.recovery).into())
     }
 
+    /// Asks the processor for the cache lines of the sender.
+    #[inline]
+    pub(crate) fn prefetch_sender(&self, senders: &Slab<Sender>) {
+        self.sending.prefetch(senders);
+    }
+
     /// The sender, woken if it rests; `None` if the shard has no room for it.
     fn wake<'a, B>(&mut self, cx: &'a mut Cx<'_, B>) -> Option<&'a mut Sender> {
         let sack = self.flags.has(Flags::SACK);

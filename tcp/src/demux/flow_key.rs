@@ -31,6 +31,19 @@ impl FlowKey {
         Self::new(segment.dst, segment.src)
     }
 
+    /// The flow of the segment from `src` to `dst` that begins with `bytes`, its header not yet checked; `None`
+    /// if the ports are not there.
+    #[inline]
+    pub fn peek(src: Ipv4Addr, dst: Ipv4Addr, bytes: &[u8]) -> Option<Self> {
+        let [a, b, c, d] = *bytes.first_chunk()?;
+        Some(FlowKey {
+            local_addr: dst.to_bits(),
+            remote_addr: src.to_bits(),
+            local_port: u16::from_be_bytes([c, d]),
+            remote_port: u16::from_be_bytes([a, b]),
+        })
+    }
+
     /// This end.
     pub const fn local(&self) -> SocketAddrV4 {
         SocketAddrV4::new(Ipv4Addr::from_bits(self.local_addr), self.local_port)

@@ -8,6 +8,8 @@ mod tests;
 use std::error::Error;
 use std::fmt;
 
+use wire::prefetch::prefetch;
+
 use flow_key::FlowHasher;
 pub use flow_key::FlowKey;
 
@@ -15,8 +17,6 @@ pub use flow_key::FlowKey;
 const SLOTS: usize = 10;
 /// Entries that a table is sized for, per bucket: half full, one bucket in fifteen pushes any out.
 const WORKING_LOAD: usize = 5;
-/// Keys whose cache misses overlap in [`FlowTable::lookup_bulk`].
-const BURST: usize = 64;
 /// The tag of a free slot.
 const FREE: u16 = 0;
 
@@ -84,11 +84,11 @@ struct Place {
     /// The bucket that its hash names.
     home: u32,
     tag: u16,
-    /// Whether it may be in another slot than the first of that bucket with its tag.
-    elsewhere: bool,
 }
 
 impl FlowTable {
+    /// Keys that [`FlowTable::guess`] takes at once.
+    pub const BURST: usize = 32;
     /// Bytes that an entry takes when the table is at capacity.
     pub const BYTES_PER_ENTRY: usize = size_of::<Bucket>().div_ceil(WORKING_LOAD);
 
@@ -128,37 +128,37 @@ impl FlowTable {
         None
     }
 
-    /// The ids of many flows, as by [`FlowTable::lookup`], but the cache misses of up to 64 of them overlap:
-    /// first those in the table, then those in the records.
-    ///
-    /// # Panics
-    /// If `ids` is not as long as `keys`.
-    pub fn lookup_bulk(
+    /// The ids that [`FlowTable::lookup`] will try first for each of these flows, where there are any: put
+    /// into `ids`, as far as that has room. The cache misses of all overlap; for one alone nothing is gained,
+    /// and nothing found. Neighbours that are the same count once.
+    pub fn guess<'a>(
         &self,
-        keys: &[FlowKey],
-        ids: &mut [Option<u32>],
-        mut is: impl FnMut(&FlowKey, u32) -> bool,
-    ) {
-        assert_eq!(keys.len(), ids.len());
-        for (keys, ids) in keys.chunks(BURST).zip(ids.chunks_mut(BURST)) {
-            let mut places = [Place::default(); BURST];
-            for (place, key) in places.iter_mut().zip(keys) {
-                *place = self.place(key);
+        keys: impl Iterator<Item = FlowKey>,
+        ids: &'a mut [u32; Self::BURST],
+    ) -> &'a [u32] {
+        let mut places = [Place::default(); Self::BURST];
+        let (mut flows, mut last) = (0, None);
+        for key in keys {
+            if last.replace(key) == Some(key) {
+                continue;
             }
-            // So little work for each that the processor has all the misses under way at once.
-            for place in &mut places[..keys.len()] {
-                place.elsewhere = self.buckets[place.home as usize].passed > 0;
-            }
-            for (id, place) in ids.iter_mut().zip(&mut places) {
-                *id = self.first_at(place);
-            }
-            for ((id, key), place) in ids.iter_mut().zip(keys).zip(&places) {
-                *id = id.filter(|id| is(key, *id));
-                if id.is_none() && place.elsewhere {
-                    *id = self.lookup(key, |id| is(key, id));
-                }
+            let Some(place) = places.get_mut(flows) else { break };
+            *place = self.place(&key);
+            prefetch(&self.buckets[place.home as usize]);
+            flows += 1;
+        }
+        if flows == 1 {
+            return &[];
+        }
+        let mut found = 0;
+        for place in &places[..flows] {
+            let bucket = &self.buckets[place.home as usize];
+            if let Some(slot) = bucket.slots(place.tag).next() {
+                ids[found] = bucket.ids[slot];
+                found += 1;
             }
         }
+        &ids[..found]
     }
 
     /// Adds the flow `key`, which has no entry yet. No two entries have the same id.
@@ -169,7 +169,7 @@ impl FlowTable {
         if self.len == self.capacity {
             return Err(FlowTableFull);
         }
-        let Place { home, tag, .. } = self.place(key);
+        let Place { home, tag } = self.place(key);
         let mut at = home as usize;
         // Ends: there are more slots than entries.
         loop {
@@ -211,22 +211,12 @@ impl FlowTable {
         None
     }
 
-    /// The id in the first slot of the home bucket that has the tag; notes whether there are more.
-    #[inline]
-    fn first_at(&self, place: &mut Place) -> Option<u32> {
-        let bucket = &self.buckets[place.home as usize];
-        let mut slots = bucket.slots(place.tag);
-        let first = slots.next().map(|slot| bucket.ids[slot]);
-        place.elsewhere |= slots.next().is_some();
-        first
-    }
-
     #[inline]
     fn place(&self, key: &FlowKey) -> Place {
         let hash = self.hasher.hash(key);
         // The high half picks the bucket, scaled to their number; the low bits are independent of it.
         let home = ((hash >> 32) * self.buckets.len() as u64) >> 32;
-        Place { home: home as u32, tag: (hash as u16).max(FREE + 1), elsewhere: false }
+        Place { home: home as u32, tag: (hash as u16).max(FREE + 1) }
     }
 
     /// All buckets, from the home on.

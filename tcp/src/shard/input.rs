@@ -6,11 +6,33 @@ use wire::{DropReason, Instant, Payload};
 
 use super::Shard;
 use crate::closed::{Reply, reset_for};
-use crate::demux::FlowKey;
+use crate::demux::{FlowKey, FlowTable};
 use crate::time_wait::{Disposition, TimeWait};
 use crate::{Checksum, Segment, Tick};
 
+/// So many connections are in the processor's cache as it is.
+const FEW: u32 = 512;
+
 impl<B: Payload> Shard<B> {
+    /// Asks the processor for what the next [`FlowTable::BURST`] packets will need, which are of these flows, so
+    /// that the cache misses of all overlap. To be called before the first of them is handled.
+    pub fn prefetch(&self, flows: impl Iterator<Item = FlowKey>) {
+        if self.slots.end() <= FEW {
+            return;
+        }
+        let mut ids = [0; FlowTable::BURST];
+        let ids = self.flows.guess(flows, &mut ids);
+        for index in ids {
+            self.slots.prefetch(*index);
+            self.wheel.prefetch(*index);
+        }
+        for index in ids {
+            if let Some(connection) = self.slots.peek(*index) {
+                connection.prefetch_sender(&self.shared.senders);
+            }
+        }
+    }
+
     /// Takes the payload of an IPv4 packet from `src` to `dst`, one of our addresses. `ce` says that the
     /// packet carried a congestion mark (RFC 3168).
     ///

@@ -1,5 +1,7 @@
 //! Where connections live: slots with a generation, so that a stale handle finds nothing.
 
+use wire::prefetch::prefetch_all;
+
 use super::ConnectionId;
 use crate::connection::Connection;
 
@@ -59,6 +61,12 @@ impl Slots {
     #[inline]
     pub(super) fn peek(&self, index: u32) -> Option<&Connection> {
         self.slots.get(index as usize)?.connection.as_ref()
+    }
+
+    /// Asks for the cache lines of a slot.
+    #[inline]
+    pub(super) fn prefetch(&self, index: u32) {
+        self.slots.get(index as usize).into_iter().for_each(prefetch_all);
     }
 
     /// The connection of a handle, if that is not stale.

@@ -103,11 +103,11 @@ mod tests {
     fn jitter_follows_the_formula() {
         let mut transit = Transit::default();
         assert_eq!(transit.jitter(), None);
-        let (mut expected, mut last) = (0.0, 1000.0);
+        let (mut expected, mut last) = (0.0, 1000.0_f64);
         transit.advance(1000);
         for n in 0..1000u32 {
             let latency = f64::from(1000 + n * 7919 % 500);
-            expected += ((latency - last) as f64).abs() / 16.0 - expected / 16.0;
+            expected += (latency - last).abs() / 16.0 - expected / 16.0;
             last = latency;
             transit.advance(latency as u64);
             let jitter = transit.jitter().unwrap() as f64;

@@ -190,6 +190,33 @@ where
         self.result(loads, frames).check()
     }
 
+    /// Sends a load and receives nothing, which shows how fast the tester itself is. Gives how many frames the
+    /// devices took.
+    ///
+    /// # Errors
+    /// [`TrialError::Rate`], [`TrialError::NothingSent`].
+    pub fn send_only(&mut self, load: &Load) -> Result<u64, TrialError> {
+        if !load.is_valid() {
+            return Err(TrialError::Rate(load.pps.to_string()));
+        }
+        let start = (self.clock)();
+        let end = start + load.duration;
+        self.senders(|sender| {
+            sender.begin();
+            sender.load(load, start);
+        });
+        let mut now = start;
+        while now < end {
+            self.send(now);
+            now = (self.clock)();
+        }
+        self.senders(Sender::close);
+        match self.counts().map(|counts| counts.sent).sum() {
+            0 => Err(TrialError::NothingSent(load.frames())),
+            sent => Ok(sent),
+        }
+    }
+
     /// Sends and receives until `end`, then hands over what is due and closes the sending; gives `end`.
     fn run(&mut self, end: Instant) -> Instant {
         let mut now = (self.clock)();

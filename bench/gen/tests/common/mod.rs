@@ -39,6 +39,11 @@ impl Wire {
         Wire(Arc::new(Mutex::new(dut)))
     }
 
+    pub(crate) fn set_loss(&self, loss: f64) {
+        let link = &mut self.0.lock().unwrap().link;
+        link.set_config(LinkConfig { loss, ..link.config().clone() });
+    }
+
     pub(crate) fn stats(&self) -> LinkStats {
         self.0.lock().unwrap().link.stats()
     }

@@ -39,7 +39,7 @@ verdict() {
 
 # die TEXT...: something the lab cannot go on without. stderr, exit 2.
 die() {
-    printf '%slab: %s%s\n' "$RED" "$*" "$PLAIN" >&2
+    printf '%s%s: %s%s\n' "$RED" "${PROGRAM:-lab}" "$*" "$PLAIN" >&2
     exit 2
 }
 

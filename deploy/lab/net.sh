@@ -7,7 +7,6 @@
 #
 # Interface names are the same in every lab, since each lab has namespaces of its own.
 
-LABS=/run/sluice-lab
 MTU_A=1500
 MTU_B=1400
 A=10.1.0.2
@@ -15,50 +14,13 @@ B=10.2.0.2
 ROUTER_A=10.1.0.1
 ROUTER_B=10.2.0.1
 
-declare -A NS
 ROUTER_PID=''
 
-# Takes the first free lab number, holds its lock (descriptor 9) and starts its reaper (descriptor 8).
-claim() {
-    mkdir -p "$LABS"
-    local n lock
-    for ((n = 0; n < 64; n++)); do
-        lock=$LABS/$n.lock
-        exec 9>"$lock"
-        # The lock counts only if the file is still the one at that path: a reaper removes it.
-        flock -n 9 || continue
-        [[ $lock -ef /proc/self/fd/9 ]] || continue
-        # Leftovers of a lab whose reaper was killed as well.
-        [[ -d $LABS/$n ]] && { "$HERE/reap" "$LABS/$n" </dev/null 9>&-; continue; }
-        compgen -G "/run/netns/sluice$n-*" >/dev/null && continue
-        break
-    done
-    ((n < 64)) || die "all 64 lab numbers are taken; see $LABS"
-    ID=$n STATE=$LABS/$n
-    NS=([a]=sluice$n-a [r]=sluice$n-r [b]=sluice$n-b)
+# The lab's files.
+prepare() {
     mkdir -p "$STATE/www"
-    echo "sluice-lab$n" >"$STATE/prefix"
-    OUT=$STATE/out LOG=$STATE/sluice.log SOCKET=$STATE/sluice.sock CONFIG=$STATE/sluice.toml
-    exec 8> >(exec setsid "$HERE/reap" "$STATE" >/dev/null)
-    REAPER_PID=$!
-}
-
-# Closes the reaper's pipe and waits until it has cleaned up.
-release() {
-    [[ -n ${REAPER_PID:-} ]] || return 0
-    exec 8>&-
-    wait "$REAPER_PID"
-}
-
-make_namespaces() {
-    local ns
-    for ns in "${NS[a]}" "${NS[r]}" "${NS[b]}"; do
-        echo "$ns" >>"$STATE/namespaces"
-        ip netns add "$ns" || die "cannot make network namespace $ns: run as root, on a machine (or privileged container) that allows it"
-        ip -n "$ns" link set lo up
-        ip netns exec "$ns" sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6' 2>/dev/null
-        ip netns exec "$ns" sh -c 'echo 0 >/proc/sys/net/ipv4/ip_forward'
-    done
+    echo "sluice-lab$ID" >"$STATE/prefix"
+    LOG=$STATE/sluice.log SOCKET=$STATE/sluice.sock CONFIG=$STATE/sluice.toml
 }
 
 # veth_pair HOST MTU: HOST's eth0, with its other end in the router's namespace under HOST's name.
@@ -167,7 +129,7 @@ stop_router() {
 }
 
 build_network() {
-    make_namespaces
+    make_namespaces a r b
     if [[ $ROUTER == linux || $VDEV != tap ]]; then
         veth_pair a "$MTU_A"
         veth_pair b "$MTU_B"

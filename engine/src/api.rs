@@ -78,6 +78,10 @@ pub struct PortStatus {
     pub rx_errors: u64,
     /// Frames for which there was no mbuf.
     pub rx_nombuf: u64,
+    /// Packet buffers that it receives into; ports may share them.
+    pub buffers: u64,
+    /// How many of these are not free: in receive queues, under way, held.
+    pub buffers_in_use: u64,
     /// Frames sent, as the device counts.
     pub tx_packets: u64,
     /// Bytes sent.

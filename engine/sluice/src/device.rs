@@ -57,6 +57,7 @@ impl PortHandle for DpdkPort {
         let link = self.0.link().ok();
         let stats = self.0.stats().unwrap_or_default();
         let extended = self.0.xstats().unwrap_or_default();
+        let (buffers, in_use) = self.0.buffers();
         PortStatus {
             driver: info.map(|info| info.capabilities.driver).unwrap_or_default(),
             link_up: link.is_some_and(|link| link.up),
@@ -67,6 +68,8 @@ impl PortHandle for DpdkPort {
             rx_missed: stats.rx_missed,
             rx_errors: stats.rx_errors,
             rx_nombuf: stats.rx_no_buffer,
+            buffers: buffers as u64,
+            buffers_in_use: in_use as u64,
             tx_packets: stats.tx_frames,
             tx_bytes: stats.tx_bytes,
             tx_errors: stats.tx_errors,

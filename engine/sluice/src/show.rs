@@ -138,12 +138,25 @@ pub(crate) fn ports(ports: &[PortReport]) -> String {
             port.tx.to_string(),
             (status.rx_missed + status.rx_nombuf).to_string(),
             (status.rx_errors + status.tx_errors).to_string(),
+            format!("{}/{}", status.buffers_in_use, status.buffers),
             port.addresses.join(", "),
         ]
     };
-    let heading =
-        ["port", "driver", "link", "mac", "mtu", "queues", "rx", "tx", "missed", "errors", "addresses"];
-    table(&heading, &[4, 6, 7, 8, 9], ports.iter().map(row))
+    let heading = [
+        "port",
+        "driver",
+        "link",
+        "mac",
+        "mtu",
+        "queues",
+        "rx",
+        "tx",
+        "missed",
+        "errors",
+        "buffers",
+        "addresses",
+    ];
+    table(&heading, &[4, 6, 7, 8, 9, 10], ports.iter().map(row))
 }
 
 fn routes(report: &RouteReport) -> String {

@@ -125,9 +125,16 @@ const ANY_SIZE: &[&str] = &["net_memif"];
 /// Drivers that send frames of several segments, although they do not say so.
 const MULTI_SEGS: &[&str] = &["net_null", "net_pcap"];
 
+/// Drivers that name more queues than their devices have: of the oldest (82540, 82545) the second transmit queue
+/// leads nowhere, and none spreads flows over receive queues.
+const ONE_QUEUE: &[&str] = &["net_e1000_em"];
+
 impl Capabilities {
     /// Puts right what the driver does not say of itself.
     pub(super) fn know_better(&mut self) {
+        if ONE_QUEUE.contains(&self.driver.as_str()) {
+            (self.max_rx_queues, self.max_tx_queues) = (1, 1);
+        }
         if ANY_SIZE.contains(&self.driver.as_str()) {
             self.max_mtu = u16::MAX;
         }
@@ -262,11 +269,15 @@ mod tests {
 
     #[test]
     fn drivers_are_known_better() {
-        for (driver, max_mtu, multi_segs) in
-            [("net_memif", u16::MAX, false), ("net_pcap", 9000, true), ("net_tap", 9000, false)]
-        {
+        for (driver, queues, max_mtu, multi_segs) in [
+            ("net_memif", 8, u16::MAX, false),
+            ("net_pcap", 8, 9000, true),
+            ("net_tap", 8, 9000, false),
+            ("net_e1000_em", 1, 9000, false),
+        ] {
             let mut device = Capabilities { driver: driver.into(), ..device(0, 0, 0) };
             device.know_better();
+            assert_eq!((device.max_rx_queues, device.max_tx_queues), (queues, queues), "{driver}");
             assert_eq!((device.max_mtu, device.driver_max_mtu), (max_mtu, 9000), "{driver}");
             assert_eq!(granted(&PortConfig::default(), &device).multi_segs, multi_segs, "{driver}");
             let single = PortConfig { multi_segs: false, ..Default::default() };

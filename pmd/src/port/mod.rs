@@ -228,6 +228,20 @@ impl Port {
         stats::stats(self.shared.id).map_err(|cause| self.shared.error("give its counters", cause))
     }
 
+    /// Buffers of the pools that it receives into: (in all, not free). Those in receive queues are not free.
+    pub fn buffers(&self) -> (usize, usize) {
+        let state = self.shared.lock();
+        // Queues may share a pool.
+        let mut pools: Vec<&Mempool> = Vec::new();
+        for pool in &state.pools {
+            if !pools.iter().any(|known| known.as_ptr() == pool.as_ptr()) {
+                pools.push(pool);
+            }
+        }
+        let count = pools.iter().map(|pool| pool.count()).sum();
+        (count, count - pools.iter().map(|pool| pool.available()).sum::<usize>())
+    }
+
     /// Sets the device's counters to zero.
     ///
     /// # Errors

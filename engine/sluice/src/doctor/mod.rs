@@ -2,7 +2,9 @@
 
 mod access;
 mod cpu;
+mod drivers;
 mod finding;
+mod iommu;
 mod machine;
 mod memory;
 mod nic;
@@ -29,14 +31,15 @@ pub(crate) struct DoctorOptions {
 /// A check: its name, and what it finds on a machine.
 type Check = (&'static str, fn(&Machine) -> Vec<Finding>);
 
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 13] = [
     ("dpdk", version::dpdk),
+    ("drivers", drivers::plugins),
     ("permissions", access::privileges),
     ("devices", access::device_files),
     ("hugepages", memory::hugepages),
     ("thp", memory::transparent_hugepages),
-    ("iommu", nic::iommu),
-    ("vfio", nic::vfio),
+    ("iommu", iommu::iommu),
+    ("vfio", iommu::vfio),
     ("nic", nic::binding),
     ("numa", nic::numa),
     ("isolation", cpu::isolation),

@@ -1,70 +1,13 @@
-//! PCI network devices: drivers, IOMMU, NUMA.
+//! PCI network devices: drivers, NUMA.
 
 use super::finding::Finding;
+use super::iommu::{NO_IOMMU, has_iommu, no_iommu_mode};
 use super::machine::{Machine, Nic};
 
 /// Drivers through which DPDK takes the whole device.
 const TAKEN: [&str; 3] = ["vfio-pci", "uio_pci_generic", "igb_uio"];
 /// Drivers that DPDK uses beside the kernel.
 const SHARED: [&str; 3] = ["mlx5_core", "mlx4_core", "mana"];
-
-const NO_IOMMU: &str = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
-
-fn has_iommu(machine: &Machine) -> bool {
-    !machine.list("sys/kernel/iommu_groups").is_empty()
-}
-
-fn no_iommu_mode(machine: &Machine) -> bool {
-    machine.read(NO_IOMMU).is_some_and(|mode| mode == "Y")
-}
-
-/// Whether devices can be kept to their own memory.
-pub(super) fn iommu(machine: &Machine) -> Vec<Finding> {
-    if has_iommu(machine) {
-        let groups = machine.list("sys/kernel/iommu_groups").len();
-        return vec![Finding::ok(format!("IOMMU is on, {groups} groups"))];
-    }
-    if machine.nics().is_empty() {
-        return vec![Finding::ok("IOMMU is off; there is no PCI network device that would need it")];
-    }
-    let asked = machine.read("proc/cmdline").is_some_and(|line| line.contains("iommu=on"));
-    if asked {
-        return vec![Finding::warn(
-            "the kernel was asked for an IOMMU and has found none",
-            "turn on VT-d or AMD-Vi in the firmware; on a virtual machine: add an IOMMU (qemu: -device intel-iommu)",
-        )];
-    }
-    let intel = machine.read("proc/cpuinfo").is_some_and(|info| info.contains("GenuineIntel"));
-    let option = if intel { "intel_iommu=on iommu=pt" } else { "iommu=pt" };
-    vec![Finding::warn(
-        "IOMMU is off: vfio-pci cannot take devices, except in its unsafe mode",
-        format!("add {option} to GRUB_CMDLINE_LINUX in /etc/default/grub, then: update-grub && reboot"),
-    )]
-}
-
-/// Whether the driver that hands devices to DPDK is loaded.
-pub(super) fn vfio(machine: &Machine) -> Vec<Finding> {
-    if !machine.exists("sys/bus/pci/drivers/vfio-pci") {
-        return vec![Finding::warn(
-            "vfio-pci is not loaded: PCI devices cannot be taken",
-            "modprobe vfio-pci",
-        )];
-    }
-    if has_iommu(machine) {
-        return vec![Finding::ok("vfio-pci is loaded")];
-    }
-    vec![if no_iommu_mode(machine) {
-        Finding::warn(
-            "vfio-pci is loaded, in its unsafe mode: a device can write anywhere in memory",
-            "turn the IOMMU on (see iommu)",
-        )
-    } else {
-        Finding::warn(
-            "vfio-pci is loaded, but without an IOMMU it takes no device",
-            format!("turn the IOMMU on (see iommu), or, unsafe: echo 1 >/{NO_IOMMU}"),
-        )
-    }]
-}
 
 /// Who has each network device.
 pub(super) fn binding(machine: &Machine) -> Vec<Finding> {
@@ -80,12 +23,14 @@ pub(super) fn binding(machine: &Machine) -> Vec<Finding> {
 
 fn judge(machine: &Machine, nic: &Nic) -> Finding {
     let address = &nic.address;
-    let bind = format!("modprobe vfio-pci && dpdk-devbind.py -b vfio-pci {address}");
+    // Without an IOMMU, vfio-pci takes none: not every kernel has its unsafe mode, while uio needs no mode.
+    let taker = if has_iommu(machine) || no_iommu_mode(machine) { "vfio-pci" } else { "uio_pci_generic" };
+    let bind = format!("modprobe {taker} && dpdk-devbind.py -b {taker} {address}");
     match nic.driver.as_deref() {
         None => Finding::warn(format!("{address} has no driver: nobody can use it"), bind),
         Some("vfio-pci") if !has_iommu(machine) && !no_iommu_mode(machine) => Finding::fail(
             format!("{address} is bound to vfio-pci, but there is no IOMMU: opening it will fail"),
-            format!("turn the IOMMU on (see iommu), or, unsafe: echo 1 >/{NO_IOMMU}"),
+            format!("turn the IOMMU on (see iommu), or, unsafe: {bind}, or: echo 1 >/{NO_IOMMU}"),
         ),
         Some(driver) if TAKEN.contains(&driver) => {
             Finding::ok(format!("{address} is ready for sluice ({driver}): device = \"{address}\""))

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::finding::{Finding, Level};
 use super::machine::Machine;
-use super::{access, cpu, memory, nic, version};
+use super::{access, cpu, drivers, iommu, memory, nic, version};
 
 const ROOT_STATUS: &str = "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nGroups:\t\nCapEff:\t000001ffffffffff\n";
 const USER_STATUS: &str =
@@ -150,26 +150,69 @@ fn a_machine_without_nics_is_told_of_virtual_devices() {
 #[test]
 fn iommu_advice_fits_the_machine() {
     let tree = Tree::new(&[]);
-    assert_eq!(levels(&nic::iommu(&tree.machine())), [Level::Ok], "no NIC needs it");
+    assert_eq!(levels(&iommu::iommu(&tree.machine())), [Level::Ok], "no NIC needs it");
     tree.nic("0000:01:00.0", Some("e1000"), None, 0);
     tree.write("proc/cpuinfo", "vendor_id\t: GenuineIntel\n");
-    assert!(mend(&nic::iommu(&tree.machine())[0]).contains("intel_iommu=on iommu=pt"));
+    assert!(mend(&iommu::iommu(&tree.machine())[0]).contains("intel_iommu=on iommu=pt"));
     tree.write("proc/cpuinfo", "vendor_id\t: AuthenticAMD\n");
-    assert!(mend(&nic::iommu(&tree.machine())[0]).starts_with("add iommu=pt to"));
+    assert!(mend(&iommu::iommu(&tree.machine())[0]).starts_with("add iommu=pt to"));
     tree.write("proc/cmdline", "quiet intel_iommu=on\n");
-    assert!(mend(&nic::iommu(&tree.machine())[0]).contains("firmware"));
+    assert!(mend(&iommu::iommu(&tree.machine())[0]).contains("firmware"));
     tree.write("sys/kernel/iommu_groups/0/type", "DMA\n");
-    assert_eq!(levels(&nic::iommu(&tree.machine())), [Level::Ok]);
+    assert_eq!(levels(&iommu::iommu(&tree.machine())), [Level::Ok]);
 }
 
 #[test]
-fn vfio_is_loaded_or_not() {
+fn vfio_wants_an_iommu() {
     let tree = Tree::new(&[]);
-    assert_eq!(nic::vfio(&tree.machine())[0].mend.as_deref(), Some("modprobe vfio-pci"));
-    tree.write("sys/bus/pci/drivers/vfio-pci/new_id", "");
-    assert!(mend(&nic::vfio(&tree.machine())[0]).contains("enable_unsafe_noiommu_mode"));
+    let found = || iommu::vfio(&tree.machine()).remove(0);
+    assert_eq!(found().level, Level::Ok, "nothing to take");
+    tree.nic("0000:01:00.0", None, None, 0);
+    assert!(mend(&found()).contains("uio_pci_generic"));
+    assert!(mend(&nic::binding(&tree.machine())[0]).ends_with("-b uio_pci_generic 0000:01:00.0"));
+    tree.write("sys/module/vfio/parameters/enable_unsafe_noiommu_mode", "Y\n");
+    assert!(found().what.contains("unsafe mode"));
+    assert!(mend(&nic::binding(&tree.machine())[0]).ends_with("-b vfio-pci 0000:01:00.0"));
+
     tree.write("sys/kernel/iommu_groups/0/type", "DMA\n");
-    assert_eq!(levels(&nic::vfio(&tree.machine())), [Level::Ok]);
+    assert_eq!(found().mend.as_deref(), Some("modprobe vfio-pci"));
+    tree.write("sys/bus/pci/drivers/vfio-pci/new_id", "");
+    assert_eq!(found().level, Level::Ok);
+}
+
+#[test]
+fn vfio_wants_interrupts_remapped() {
+    let tree = Tree::new(&[
+        ("sys/kernel/iommu_groups/0/type", "DMA\n"),
+        ("sys/bus/pci/drivers/vfio-pci/new_id", ""),
+    ]);
+    for (capabilities, unsafe_interrupts, level) in
+        [("f0101a", "N", Level::Ok), ("f00012", "N", Level::Warn), ("f00012", "Y", Level::Ok)]
+    {
+        tree.write("sys/class/iommu/dmar0/intel-iommu/ecap", capabilities);
+        tree.write("sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts", unsafe_interrupts);
+        let found = iommu::vfio(&tree.machine());
+        assert_eq!(levels(&found), [level], "{capabilities} {unsafe_interrupts}");
+    }
+}
+
+#[test]
+fn drivers_that_are_missing_are_named_as_packages() {
+    let tree = Tree::new(&[]);
+    assert_eq!(drivers::plugins(&tree.machine()), [], "a DPDK that has none as plugins");
+    let install = |name: &str| {
+        tree.write(&format!("usr/lib/x86_64-linux-gnu/dpdk/pmds-23.0/librte_{name}.so.23.0"), "");
+    };
+    for name in ["bus_pci", "bus_vdev", "net_af_packet", "net_e1000", "net_memif", "net_vhost", "net_virtio"]
+    {
+        install(name);
+    }
+    let missing = drivers::plugins(&tree.machine());
+    let mends: Vec<_> = missing.iter().map(|finding| mend(finding)).collect();
+    assert_eq!(mends, ["apt-get install librte-net-af-xdp23", "apt-get install librte-net-tap23"]);
+    install("net_af_xdp");
+    install("net_tap");
+    assert_eq!(levels(&drivers::plugins(&tree.machine())), [Level::Ok]);
 }
 
 #[test]

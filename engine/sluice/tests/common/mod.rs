@@ -155,7 +155,7 @@ impl Router {
         self.ended
     }
 
-    fn wait_until_it_runs(&mut self) {
+    pub(crate) fn wait_until_it_runs(&mut self) {
         let line = format!("{} runs: ", self.home.name);
         let ready = within(START, || self.ended().is_some() || self.log().contains(&line));
         assert!(ready && self.ended().is_none(), "it did not start:\n{}", self.log());

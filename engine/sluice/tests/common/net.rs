@@ -48,6 +48,12 @@ impl Net {
         host
     }
 
+    /// Removes a host, and what runs on it.
+    pub(crate) fn delete(&self, tag: &str) {
+        let name = format!("{}-{tag}", self.prefix);
+        delete_namespaces(|found| found == name);
+    }
+
     /// Starts a router. `body` may name TAPs with any name.
     pub(crate) fn run(&self, body: &str) -> Router {
         Home::new().run(body, Some(&self.router().namespace))
@@ -112,6 +118,11 @@ impl Drop for Killed {
 }
 
 impl Host {
+    /// Its namespace.
+    pub(crate) fn name(&self) -> &str {
+        &self.namespace
+    }
+
     fn up(&self, address: &str, gateway: &str) {
         self.ip(&format!("addr add {address} dev eth0"));
         self.ip("link set eth0 up");

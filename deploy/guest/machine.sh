@@ -1,0 +1,180 @@
+# shellcheck shell=bash disable=SC2034,SC2153
+# The emulated machine: QEMU without KVM, its NICs, and how it is told what to do. Sourced.
+#
+# NIC n is PCI device 0000:00:(3+n).0; its other end is eth0 of a host, a network namespace of its own.
+# The lab's descriptors 8 and 9 (see lab/claim.sh) go to nobody else; 5 and 6 are the guest's second serial line.
+
+# Seconds in which a guest has booted, also where others keep all cores busy.
+BOOT=240
+# MiB of memory, and how many huge pages of 2 MiB are set apart of it.
+MEMORY=1024
+HUGE_PAGES=224
+CORES=2
+# The hosts of the NICs.
+HOSTS=(a b c d e f g h)
+
+declare -A HOST PORT
+QEMU_PID=''
+NICS=()
+
+check_guest_tools() {
+    ((EUID == 0)) || die "network namespaces need root: run this with sudo"
+    local tool missing=''
+    for tool in qemu-system-x86_64 busybox depmod modprobe ip ss base64 setsid flock; do
+        command -v "$tool" >/dev/null || missing+=" $tool"
+    done
+    [[ -z $missing ]] || die "missing:$missing. deploy/install installs them"
+    [[ -x $SLUICE ]] || die "$SLUICE is not there: cargo build --release -p sluice"
+    [[ -c /dev/net/tun ]] || die "/dev/net/tun is not there: modprobe tun"
+}
+
+# nic_address N: its PCI address. nic_mac N
+nic_address() { printf '0000:00:%02x.0' $((3 + $1)); }
+nic_mac() { printf '52:54:00:00:%02x:%02x' "$ID" "$1"; }
+
+# nic_args N MODEL[:QUEUES]: QEMU's words for a NIC, in ARGS. virtio takes several queues, each with an
+# interrupt for either way, and spreads flows over them itself (RSS). QEMU then moves frames from the TAP's queue
+# to RSS's, and may forget the first one when that is full: bulk traffic into the guest goes by one queue.
+nic_args() {
+    local n=$1 model=${2%%:*} queues=1 more=''
+    [[ $2 != *:* ]] || queues=${2#*:}
+    case $model in
+    e1000 | e1000e | vmxnet3) ((queues == 1)) || die "$model: QEMU emulates one queue" ;;
+    virtio)
+        model=virtio-net-pci
+        # With mergeable buffers, QEMU before 9.1 may wait for ever for receive buffers that are there.
+        more=,mrg_rxbuf=off,rx_queue_size=1024
+        ((queues == 1)) || more+=",mq=on,rss=on,vectors=$((2 * queues + 2))"
+        [[ $MACHINE == pc ]] || more+=,iommu_platform=on,disable-legacy=on
+        ;;
+    *) die "NIC $2: it is e1000, e1000e, vmxnet3, virtio or virtio:QUEUES" ;;
+    esac
+    ARGS+=(-netdev "tap,id=net$n,ifname=tap$n,script=no,downscript=no$( ((queues == 1)) || echo ",queues=$queues")"
+        -device "$model,id=nic$n,netdev=net$n,mac=$(nic_mac "$n"),addr=$((3 + n)),romfile=$more")
+}
+
+# boot MACHINE NIC...: starts a guest and waits until it listens. MACHINE is pc, or q35, which has an IOMMU.
+boot() {
+    MACHINE=$1
+    shift
+    NICS=("$@")
+    local n ARGS=(-accel "tcg,thread=multi" -cpu Nehalem -smp "$CORES" -m "$MEMORY") append
+    append="console=ttyS0 quiet panic=-1 mitigations=off nokaslr tsc=reliable hugepages=$HUGE_PAGES"
+    case $MACHINE in
+    pc) ARGS+=(-M pc) ;;
+    q35)
+        ARGS+=(-M q35 -device "intel-iommu,intremap=off,caching-mode=on")
+        append+=" intel_iommu=on vfio_iommu_type1.allow_unsafe_interrupts=1"
+        ;;
+    *) die "machine $MACHINE: it is pc or q35" ;;
+    esac
+    for n in "${!NICS[@]}"; do nic_args "$n" "${NICS[n]}"; done
+    mkfifo "$STATE"/{agent,monitor}.{in,out}
+    : >"$STATE/console"
+    (
+        # In a session of its own: Ctrl-C is for us, who then stop sluice.
+        exec setsid ip netns exec "${NS[r]}" qemu-system-x86_64 -nodefaults -display none -no-reboot "${ARGS[@]}" \
+            -kernel "$KERNEL" -initrd "$STATE/base.cpio" -append "$append" \
+            -chardev "file,id=console,path=$STATE/console" -serial chardev:console \
+            -chardev "pipe,id=agent,path=$STATE/agent" -serial chardev:agent \
+            -chardev "pipe,id=monitor,path=$STATE/monitor" -mon chardev=monitor,mode=readline \
+            -device isa-debug-exit,iobase=0xf4,iosize=1 >"$STATE/qemu" 2>&1 </dev/null
+    ) 8>&- 9>&- &
+    QEMU_PID=$!
+    exec 5<>"$STATE/agent.in" 6<>"$STATE/agent.out"
+    await_guest
+    for n in "${!NICS[@]}"; do
+        ip -n "${NS[r]}" link set "tap$n" netns "${NS[${HOSTS[n]}]}" name eth0 || die "no TAP for NIC $n"
+        ip -n "${NS[${HOSTS[n]}]}" link set eth0 up
+    done
+}
+
+runs() { kill -0 "$QEMU_PID" 2>/dev/null; }
+
+# await_guest: until it says that it is ready.
+await_guest() {
+    local line since=$SECONDS
+    while ((SECONDS - since < BOOT)) && runs; do
+        read -r -t 1 -u 6 line || continue
+        [[ $line == ready ]] && { BOOTED=$((SECONDS - since)); return; }
+    done
+    tail -n 20 "$STATE/console" >&2
+    runs || die "QEMU ended: $(<"$STATE/qemu")"
+    die "the guest has not booted within $BOOT s; the end of its console is above"
+}
+
+# guest SECONDS COMMAND: runs one line in the guest's shell and prints what it says. Gives its exit status, or 124.
+guest() {
+    local limit=$1 line since=$SECONDS
+    shift
+    printf '%s\n' "$*" >&5
+    while ((SECONDS - since < limit)) && runs; do
+        IFS= read -r -t 1 -u 6 line || continue
+        [[ $line =~ ^status\ ([0-9]+)$ ]] && return "${BASH_REMATCH[1]}"
+        printf '%s\n' "$line"
+    done
+    echo "the guest does not answer within $limit s"
+    return 124
+}
+
+# put FILE NAME: copies a text file into the guest.
+put() { guest 60 "echo $(base64 -w 0 "$1") | base64 -d >$2"; }
+
+# monitor COMMAND: tells QEMU's monitor something.
+monitor() { printf '%s\n' "$*" >"$STATE/monitor.in"; }
+
+# hand_over: binds the NICs to the driver by which DPDK takes devices from this machine.
+hand_over() {
+    local driver=uio_pci_generic n addresses=''
+    [[ $MACHINE == pc ]] || driver=vfio-pci
+    for n in "${!NICS[@]}"; do addresses+=" $(nic_address "$n")"; done
+    guest 120 "modprobe $driver && dpdk-devbind.py -b $driver$addresses"
+}
+
+# start_sluice CONFIG: runs it in the guest, which ends with it. What it prints goes to the console.
+start_sluice() {
+    local since=$SECONDS
+    SOCKET=/run/sluice.sock
+    put "$1" /etc/sluice.toml || die "$1 does not fit through the serial line"
+    guest 60 "(sluice run -c /etc/sluice.toml >/dev/console 2>&1; leave \$?) &"
+    while ((SECONDS - since < BOOT)) && runs; do
+        grep -q '^[^ ]* runs: ' "$STATE/console" && return
+        sleep 0.2
+    done
+    tail -n 20 "$STATE/console" | indent >&2
+    die "sluice did not start in the guest; the end of its console is above"
+}
+
+# sluice_show WHAT...: asks the sluice in the guest.
+sluice_show() { guest 60 "sluice show --socket $SOCKET $*"; }
+
+# host_addresses: gives each NIC's host the address after the port's, and a route to everything by the port.
+# Sets HOST[x] and PORT[x], x being a host's name, to the two addresses (without length).
+host_addresses() {
+    local n host found address length
+    found=$(sluice_show ports --json) || die "sluice does not answer: $found"
+    for n in "${!NICS[@]}"; do
+        host=${HOSTS[n]}
+        address=$(grep -o "\"device\":\"$(nic_address "$n")[^]]*" <<<"$found" | sed 's/.*"addresses":\["[^ ]* \([^"]*\)".*/\1/')
+        [[ $address == */* ]] || continue
+        length=${address#*/} address=${address%/*}
+        PORT[$host]=$address HOST[$host]=${address%.*}.$((${address##*.} + 1))
+        ip -n "${NS[$host]}" addr add "${HOST[$host]}/$length" dev eth0
+        ip -n "${NS[$host]}" route add default via "$address"
+    done
+}
+
+# await_end SECONDS: until QEMU ends. Gives the status with which the guest has left; 124 if it does not.
+await_end() {
+    local since=$SECONDS status
+    while ((SECONDS - since < $1)); do
+        if ! runs; then
+            wait "$QEMU_PID"
+            status=$?
+            ((status & 1)) || return 3 # not by `leave`: it crashed, or was ended
+            return $((status >> 1))
+        fi
+        sleep 0.1
+    done
+    return 124
+}

@@ -171,6 +171,11 @@ fn nothing_changes_in_a_devices_hands() {
             exchange(&mut net, &mut peer, 7, &data, &data);
         }
         peer.lost_of = 0;
+        let again = net.workers.iter().map(|worker| {
+            let mut counters = worker.host_counters().iter();
+            counters.find(|(name, ..)| *name == "retransmitted").unwrap().1
+        });
+        assert!(again.sum::<u64>() > 10, "what the device held was sent again");
         finish(net, peer);
     }
 }

@@ -1,15 +1,10 @@
-use engine::app::{App, Event, Sockets, StartError};
+use engine::app::Sockets;
 use sim::SimFrame;
 
-struct Keeper<'a>(Option<&'a mut Sockets<'a, SimFrame>>);
+struct Keeper(&'static mut Sockets<'static, SimFrame>);
 
-impl<'a> App<SimFrame> for Keeper<'a> {
-    fn start(&mut self, sockets: &mut Sockets<'_, SimFrame>) -> Result<(), StartError> {
-        self.0 = Some(sockets);
-        Ok(())
-    }
-
-    fn handle_events(&mut self, _: &mut Sockets<'_, SimFrame>, _: &[Event]) {}
+fn misuse(keeper: &mut Keeper, sockets: &mut Sockets<'static, SimFrame>) {
+    keeper.0 = sockets;
 }
 
 fn main() {}

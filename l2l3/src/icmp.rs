@@ -55,7 +55,8 @@ pub fn echo_reply<F: Frame>(frame: &mut F, l3_offset: usize) -> Result<(), DropR
     let word = |kind| u16::from_be_bytes([kind, icmp.code]);
     let sum = update_u16(icmp.checksum.get(), word(kind::ECHO_REQUEST), word(kind::ECHO_REPLY));
     message.kind = kind::ECHO_REPLY;
-    message.checksum = U16::new(sum);
+    // A message of zeros alone adds up to 0, which an update takes for the other zero of ones' complement.
+    message.checksum = U16::new(if sum == 0 { 0xffff } else { sum });
     Ok(())
 }
 
@@ -315,6 +316,15 @@ mod tests {
             prop_assert_eq!((icmp.kind, icmp.rest.get()), (kind::ECHO_REPLY, 0x1234_0001));
             prop_assert_eq!(answer, &data[..]);
         }
+    }
+
+    #[test]
+    fn a_reply_of_zeros_has_a_checksum() {
+        let pool = SimPool::new(1, 256);
+        // An echo request without data, with identifier and sequence number 0.
+        let mut frame = chain(&pool, &packet(protocol::ICMP, &[], &[8, 0, 0xf7, 0xff, 0, 0, 0, 0]), &[]);
+        assert_eq!(echo_reply(&mut frame, L2), Ok(()));
+        assert!(frame.to_vec().ends_with(&[0, 0, 0xff, 0xff, 0, 0, 0, 0]), "{:x?}", frame.to_vec());
     }
 
     #[test]

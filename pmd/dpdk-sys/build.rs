@@ -19,7 +19,7 @@ const FUNCTIONS: &str = "sl_.*\
     |rte_(zmalloc_socket|free|malloc_get_socket_stats)\
     |rte_eth_dev_(configure|start|stop|close|info_get|socket_id|set_mtu|is_removed)\
     |rte_eth_dev_(adjust_nb_rx_tx_desc|default_mac_addr_set|get_name_by_port)\
-    |rte_eth_dev_(rss_hash_conf_get|rss_reta_update|rss_reta_query)\
+    |rte_eth_dev_(rss_hash_conf_get|rss_reta_update|rss_reta_query|vlan_filter)\
     |rte_eth_dev_callback_(register|unregister)\
     |rte_eth_(find_next|rx_queue_setup|tx_queue_setup|macaddr_get)\
     |rte_eth_promiscuous_(enable|disable|get)\

@@ -88,6 +88,7 @@ fn offloads(granted: &Granted) -> Vec<String> {
         ("rx-l4-checksum", granted.rx_l4_checksum),
         ("rss-hash", granted.rss_hash),
         ("vlan-strip", granted.vlan_strip),
+        ("vlan-filter", granted.vlan_filter),
         ("scatter", granted.scatter),
         ("tx-ip-checksum", granted.tx_ip_checksum),
         ("tx-l4-checksum", granted.tx_l4_checksum),

@@ -224,6 +224,7 @@ fn start_ports(eal: &Eal, config: &Config, plan: &Plan, ports: &[Port]) -> Resul
             promiscuous: wanted.promiscuous,
             mac: wanted.mac,
             rss_key: Some(RssKey::SYMMETRIC.0),
+            vlans: vlans(config, at),
             multi_segs: !single,
             fast_free: single && pools.len() == 1,
             ..PortConfig::default()
@@ -233,6 +234,16 @@ fn start_ports(eal: &Eal, config: &Config, plan: &Plan, ports: &[Port]) -> Resul
         port.start().map_err(named)?;
     }
     Ok(nodes.iter().map(|node| pools[node].clone()).collect())
+}
+
+/// The VLANs of a port's interfaces.
+fn vlans(config: &Config, port: usize) -> Vec<u16> {
+    config
+        .interfaces
+        .iter()
+        .filter(|interface| usize::from(interface.port) == port)
+        .filter_map(|i| i.vlan)
+        .collect()
 }
 
 fn worker_queues(plan: &Plan, ports: &[Port], pools: &[Mempool]) -> Result<Vec<WorkerIo<Dpdk>>, Error> {

@@ -32,6 +32,8 @@ pub struct PortConfig {
     pub tx_checksum: bool,
     /// Whether the device is to take VLAN tags off.
     pub vlan_strip: bool,
+    /// VLANs whose frames are wanted, 1 to 4094. Most devices give those of all; virtio's gives no others.
+    pub vlans: Vec<u16>,
     /// Whether frames of several segments may be sent.
     pub multi_segs: bool,
     /// Whether the device may free sent frames the fast way. Granted only where it is sound: frames of
@@ -58,6 +60,7 @@ impl Default for PortConfig {
             rx_l4_checksum: false,
             tx_checksum: true,
             vlan_strip: true,
+            vlans: Vec::new(),
             multi_segs: true,
             fast_free: false,
         }
@@ -107,6 +110,8 @@ pub struct Granted {
     pub rss_hash: bool,
     /// VLAN tags are taken off.
     pub vlan_strip: bool,
+    /// Only frames of [`PortConfig::vlans`], and untagged ones, are received.
+    pub vlan_filter: bool,
     /// The device was told to spread frames over several segments. Some drivers do so untold.
     pub scatter: bool,
     /// IPv4 header checksums can be asked for.
@@ -128,6 +133,9 @@ const MULTI_SEGS: &[&str] = &["net_null", "net_pcap"];
 /// Drivers that name more queues than their devices have: of the oldest (82540, 82545) the second transmit queue
 /// leads nowhere, and none spreads flows over receive queues.
 const ONE_QUEUE: &[&str] = &["net_e1000_em"];
+
+/// Drivers that have their devices drop frames of VLANs that are not named to them.
+const VLANS_BY_NAME: &[&str] = &["net_virtio"];
 
 impl Capabilities {
     /// Puts right what the driver does not say of itself.
@@ -155,6 +163,7 @@ impl Granted {
             rx_l4_checksum: rx & RX_L4 == RX_L4,
             rss_hash: rx & sys::SL_ETH_RX_OFFLOAD_RSS_HASH != 0,
             vlan_strip: rx & sys::SL_ETH_RX_OFFLOAD_VLAN_STRIP != 0,
+            vlan_filter: rx & sys::SL_ETH_RX_OFFLOAD_VLAN_FILTER != 0,
             scatter: rx & sys::SL_ETH_RX_OFFLOAD_SCATTER != 0,
             tx_ip_checksum: tx & sys::SL_ETH_TX_OFFLOAD_IPV4_CKSUM != 0,
             tx_l4_checksum: tx & TX_L4 == TX_L4,
@@ -216,12 +225,14 @@ impl Offloads {
     ) -> Self {
         let pick = |wanted: bool, bits: u64| if wanted { bits } else { 0 };
         let scatter = u32::from(config.mtu) + device.overhead > u32::from(data_room);
+        let by_name = VLANS_BY_NAME.contains(&device.driver.as_str());
         let rss_types = device.rss_types & RSS_TYPES;
         let hash = config.rss_hash && rss_types != 0;
         let rx = device.rx_offloads
             & (pick(config.rx_ip_checksum, sys::SL_ETH_RX_OFFLOAD_IPV4_CKSUM)
                 | pick(config.rx_l4_checksum, RX_L4)
                 | pick(config.vlan_strip, sys::SL_ETH_RX_OFFLOAD_VLAN_STRIP)
+                | pick(by_name && !config.vlans.is_empty(), sys::SL_ETH_RX_OFFLOAD_VLAN_FILTER)
                 | pick(hash, sys::SL_ETH_RX_OFFLOAD_RSS_HASH)
                 | pick(scatter, sys::SL_ETH_RX_OFFLOAD_SCATTER));
         let tx = device.tx_offloads
@@ -313,6 +324,19 @@ mod tests {
         let all = device(u64::MAX, u64::MAX, 0);
         for (mtu, scatter) in [(1500, false), (2030, false), (2031, true), (9000, true)] {
             assert_eq!(granted(&PortConfig { mtu, ..Default::default() }, &all).scatter, scatter, "{mtu}");
+        }
+    }
+
+    #[test]
+    fn vlans_are_named_to_drivers_that_want_it() {
+        let tagged = PortConfig { vlans: vec![30], ..Default::default() };
+        for (driver, config, filter) in [
+            ("net_virtio", &tagged, true),
+            ("net_virtio", &PortConfig::default(), false),
+            ("net_e1000_em", &tagged, false),
+        ] {
+            let device = Capabilities { driver: driver.into(), ..device(u64::MAX, 0, 0) };
+            assert_eq!(granted(config, &device).vlan_filter, filter, "{driver} {config:?}");
         }
     }
 

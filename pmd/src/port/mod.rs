@@ -112,6 +112,7 @@ impl Port {
         let info = self.shared.configure(config, pools)?;
         state.phase = Phase::Stopped;
         state.promiscuous = config.promiscuous;
+        state.vlans.clone_from(&config.vlans);
         state.pools = pools.to_vec();
         state.rx_taken = vec![false; usize::from(config.rx_queues)];
         state.tx_taken = vec![false; usize::from(config.tx_queues)];
@@ -138,6 +139,13 @@ impl Port {
         state.phase = Phase::Started;
         if state.promiscuous {
             self.shared.set_promiscuous(true)?;
+        }
+        if state.info.as_ref().is_some_and(|info| info.granted.vlan_filter) {
+            for &vlan in &state.vlans {
+                // SAFETY: EAL runs, the port is started.
+                let ret = unsafe { sys::rte_eth_dev_vlan_filter(self.shared.id, vlan, 1) };
+                self.shared.device_error("receive frames of a VLAN", ret)?;
+            }
         }
         if let Some(info) = state.info.as_ref().filter(|info| info.rx_queues > 1) {
             let size = info.capabilities.reta_size;

@@ -9,6 +9,8 @@ pub(super) struct State {
     pub(super) phase: Phase,
     pub(super) info: Option<PortInfo>,
     pub(super) promiscuous: bool,
+    /// See [`PortConfig::vlans`](super::PortConfig::vlans).
+    pub(super) vlans: Vec<u16>,
     /// What the receive queues fill.
     pub(super) pools: Vec<Mempool>,
     /// Queues that are given out.

@@ -118,11 +118,6 @@ impl Drop for Killed {
 }
 
 impl Host {
-    /// Its namespace.
-    pub(crate) fn name(&self) -> &str {
-        &self.namespace
-    }
-
     fn up(&self, address: &str, gateway: &str) {
         self.ip(&format!("addr add {address} dev eth0"));
         self.ip("link set eth0 up");

@@ -151,6 +151,17 @@ pub(crate) struct Flow {
 }
 
 impl FlowSpec {
+    /// The same flows in the other direction.
+    pub fn reversed(&self) -> FlowSpec {
+        FlowSpec {
+            src: self.dst,
+            dst: self.src,
+            src_port: self.dst_port,
+            dst_port: self.src_port,
+            ..self.clone()
+        }
+    }
+
     /// The flows, in the order in which they are played, the first of all ranges first.
     ///
     /// Combinations are numbered, and walked through in steps that have no divisor in common with their number:

@@ -158,14 +158,6 @@ where
         }
     }
 
-    /// Answers ARP for `time`, and takes what comes.
-    pub fn idle(&mut self, time: Duration) {
-        let start = (self.clock)();
-        while (self.clock)() - start < time {
-            self.receive();
-        }
-    }
-
     /// Runs the loads, one right after another. Every direction has the same.
     ///
     /// # Errors

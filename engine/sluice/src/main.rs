@@ -1,5 +1,6 @@
 //! `sluice`: an IPv4 router appliance and TCP server on DPDK.
 
+mod bench;
 mod check;
 mod device;
 mod doctor;
@@ -38,6 +39,9 @@ enum Command {
     },
     /// Show what a running router or server does.
     Show(show::Show),
+    /// Measure a device under test.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Look for what this machine lacks, and say what mends it.
     Doctor {
         /// As JSON.
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
         Command::Echo(echo) => serve::echo(&echo),
         Command::Check { file } => check::check(&file),
         Command::Show(show) => show::show(&show),
+        Command::Bench(bench) => bench::run(&bench),
         Command::Doctor { json } => doctor::run(&doctor::DoctorOptions { json }),
     }
 }

@@ -154,7 +154,7 @@ fn memory_mb(config: &Config) -> Option<u32> {
 
 /// What DPDK may print unless the configuration says otherwise: errors, but not those of the TAP driver,
 /// which calls it an error that the kernel has no multiqueue discipline and that DPDK runs alone.
-const QUIET: [&str; 2] = ["--log-level=error", "--log-level=pmd.net.tap:critical"];
+pub(crate) const QUIET: [&str; 2] = ["--log-level=error", "--log-level=pmd.net.tap:critical"];
 
 fn sets_log_level(config: &Config) -> bool {
     config.dpdk.eal_args.iter().any(|arg| arg.starts_with("--log-level"))

@@ -21,10 +21,10 @@ mod suggest;
 mod validate;
 
 pub use diag::{ConfigError, ConfigErrors};
-pub use limits::{Limit, Limits};
+pub use limits::{HttpLimits, Limit, Limits};
 pub use model::{
-    Address, Config, Control, Dpdk, Hop, Huge, Interface, Isa, Machine, Neighbour, NextHop, Poll, Port,
-    Route, Routes, Service, ServiceKind, Workers,
+    Address, Config, Control, Dpdk, Hop, Http, Huge, Interface, Isa, Machine, Neighbour, NextHop, Page, Poll,
+    Port, Program, Route, Routes, Service, ServiceKind, Workers,
 };
 pub use plan::{
     Caps, MbufPlan, MemoryPlan, Plan, PlanError, PortPlan, RxAssignment, TxAssignment, WorkerPlan,

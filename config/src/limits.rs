@@ -34,14 +34,15 @@ impl Field for Option<u32> {
 }
 
 macro_rules! limits {
-    ($($name:ident: $type:ty = $default:expr, $min:literal..=$max:literal, $what:literal;)*) => {
-        /// Bounds of everything that could grow. Set at start, never exceeded.
+    ($(#[$doc:meta])* $table:ident
+     $($name:ident: $type:ty = $default:expr, $min:literal..=$max:literal, $what:literal;)*) => {
+        $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Debug)]
-        pub struct Limits {
+        pub struct $table {
             $(#[doc = $what] pub $name: $type,)*
         }
 
-        impl Limits {
+        impl $table {
             /// Every limit: its key, default, range and meaning.
             pub const TABLE: &[Limit] = &[
                 $(Limit { name: stringify!($name), default: $default, min: $min, max: $max, what: $what },)*
@@ -50,7 +51,7 @@ macro_rules! limits {
             /// The limits with the values that `read` gives; where it gives none, the default.
             pub(crate) fn from_settings(mut read: impl FnMut(&'static Limit) -> Option<u32>) -> Self {
                 let mut rows = Self::TABLE.iter();
-                Limits {
+                $table {
                     $($name: {
                         let row = rows.next();
                         Field::from_setting(row.and_then(&mut read), row.and_then(|row| row.default))
@@ -58,10 +59,18 @@ macro_rules! limits {
                 }
             }
         }
+
+        impl Default for $table {
+            fn default() -> Self {
+                Self::from_settings(|_| None)
+            }
+        }
     };
 }
 
 limits! {
+    /// Bounds of everything that could grow. Set at start, never exceeded.
+    Limits
     routes: u32 = Some(1_200_000), 16..=16_000_000, "Routes in the table, connected networks included.";
     adjacencies: u32 = Some(16_384), 16..=1_000_000, "Adjacencies: next hops with a precomputed rewrite.";
     neighbours: u32 = Some(8_192), 16..=1_000_000, "Neighbours (ARP entries) of all interfaces together.";
@@ -81,10 +90,20 @@ limits! {
     mbufs: Option<u32> = None, 1_024..=67_108_863, "Packet buffers of the pool; by default as many as the plan counts.";
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self::from_settings(|_| None)
-    }
+limits! {
+    /// Bounds and timeouts of one HTTP server.
+    HttpLimits
+    target_bytes: u32 = Some(4_096), 64..=65_536, "Bytes of a request target; past it, 414.";
+    head_bytes: u32 = Some(16_384), 256..=65_536, "Bytes of a request's head; past it, 431.";
+    body_bytes: u32 = Some(1_048_576), 0..=4_294_967_295, "Bytes of a request's body; past it, 413.";
+    partial_heads: u32 = Some(1_024), 1..=65_536, "Heads of one worker that have come in part; past it, 503.";
+    head_seconds: u32 = Some(15), 1..=3_600, "Seconds for a request's head to come whole; past it, 408.";
+    body_seconds: u32 = Some(60), 1..=3_600, "Seconds for a request's body to come whole; past it, 408.";
+    idle_seconds: u32 = Some(60), 1..=86_400, "Seconds that a connection may wait for its next request.";
+    stall_seconds: u32 = Some(30), 1..=3_600, "Seconds in which a client that is sent something takes nothing of it; past it, a reset.";
+    linger_seconds: u32 = Some(5), 1..=3_600, "Seconds that a client has to close after we have.";
+    files: u32 = Some(65_536), 1..=16_000_000, "Files below the root.";
+    memory_mb: u32 = Some(1_024), 1..=1_048_576, "Mebibytes of all files and pages together.";
 }
 
 impl Limits {
@@ -106,7 +125,7 @@ mod tests {
 
     #[test]
     fn defaults_are_in_range_and_agree() {
-        for row in Limits::TABLE {
+        for row in Limits::TABLE.iter().chain(HttpLimits::TABLE) {
             let default = row.default.unwrap_or(row.min);
             assert!((row.min..=row.max).contains(&default), "{}", row.name);
         }

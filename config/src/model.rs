@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use wire::{Ipv4Prefix, MacAddr};
 
-use crate::limits::Limits;
+use crate::limits::{HttpLimits, Limits};
 
 /// What validation has to know of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -262,20 +262,58 @@ pub struct Neighbour {
 }
 
 /// `[[service]]`: a server that runs on every worker.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Service {
-    /// What it does.
-    pub kind: ServiceKind,
     /// Where it listens: one of our addresses, or the unspecified one for all of them. No two services
     /// have the same.
     pub address: SocketAddrV4,
+    /// What it does.
+    pub program: Program,
 }
 
 /// What a service does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ServiceKind {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Program {
     /// Sends back what it receives, by TCP and UDP (RFC 862).
     Echo,
+    /// Serves files and pages by HTTP/1.1.
+    Http(Http),
+}
+
+/// The kinds of services.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ServiceKind {
+    /// [`Program::Echo`].
+    Echo,
+    /// [`Program::Http`].
+    Http,
+}
+
+/// What an HTTP server serves, and to whom it is patient. It serves something.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Http {
+    /// The folder whose files it serves, resolved against the configuration file's folder. Whether there is
+    /// such a folder has not been looked at.
+    pub root: Option<PathBuf>,
+    /// The file that stands for the folder it is in. Default `index.html`.
+    pub index: String,
+    /// The path of the status page.
+    pub status: Option<String>,
+    /// Pages that stand in the configuration itself.
+    pub pages: Vec<Page>,
+    /// Bounds and timeouts.
+    pub limits: HttpLimits,
+}
+
+/// `[[service.page]]`: a page that stands in the configuration itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Page {
+    /// Its path, not percent-encoded; it begins with `/`. No two pages of a service have the same.
+    pub path: String,
+    /// Its media type: visible ASCII and spaces. Default `text/html; charset=utf-8`.
+    pub content_type: String,
+    /// What it says.
+    pub body: String,
 }
 
 /// `[control]`: the control socket.

@@ -9,7 +9,7 @@ use toml::de::DeTable;
 use wire::{Ipv4Prefix, MacAddr};
 
 use crate::diag::Errors;
-use crate::limits::Limits;
+use crate::limits::{HttpLimits, Limits};
 use crate::model::{Huge, Isa, Poll, ServiceKind};
 use crate::reader::{Table, Value, read_root};
 
@@ -103,6 +103,25 @@ pub(crate) struct RawService {
     pub(crate) kind: Option<Spanned<ServiceKind>>,
     pub(crate) address: Option<Spanned<Ipv4Addr>>,
     pub(crate) port: Option<Spanned<u16>>,
+    pub(crate) http: RawHttp,
+}
+
+/// What only an HTTP server has.
+#[derive(Default)]
+pub(crate) struct RawHttp {
+    pub(crate) root: Option<Spanned<String>>,
+    pub(crate) index: Option<Spanned<String>>,
+    pub(crate) status: Option<Spanned<String>>,
+    pub(crate) pages: Vec<RawPage>,
+    pub(crate) limits: HttpLimits,
+    /// Whether all that is written could be read.
+    pub(crate) whole: bool,
+}
+
+pub(crate) struct RawPage {
+    pub(crate) path: Option<Spanned<String>>,
+    pub(crate) content_type: Option<Spanned<String>>,
+    pub(crate) body: Option<Spanned<String>>,
 }
 
 pub(crate) struct RawLimits {
@@ -133,7 +152,7 @@ pub(crate) fn read(root: &Spanned<DeTable<'_>>, errors: &Errors) -> Raw {
             routes: t.tables("route", "[[route]]", |t| route(t, errors)),
             routes_file: t.table("routing", "[routing]", |t| t.get("routes_file", Value::text)),
             neighbours: t.tables("neighbour", "[[neighbour]]", neighbour),
-            services: t.tables("service", "[[service]]", service),
+            services: t.tables("service", "[[service]]", |t| service(t, errors)),
             limits: t.table("limits", "[limits]", limits),
             socket: t.table("control", "[control]", |t| {
                 t.get("socket", |v| v.parsed("a socket's path", socket_path))
@@ -212,12 +231,34 @@ fn neighbour(t: &Table<'_>) -> RawNeighbour {
     }
 }
 
-fn service(t: &Table<'_>) -> RawService {
+fn service(t: &Table<'_>, errors: &Errors) -> RawService {
+    let kinds = [("echo", ServiceKind::Echo), ("http", ServiceKind::Http)];
+    let kind = t.require("kind", |v| v.one_of(&kinds));
+    let is_echo = kind.as_ref().is_some_and(|kind| *kind.get_ref() == ServiceKind::Echo);
     RawService {
         span: t.span(),
-        kind: t.require("kind", |v| v.one_of(&[("echo", ServiceKind::Echo)])),
+        kind,
         address: t.get("address", |v| v.parsed("an IPv4 address", ipv4)),
         port: t.get("port", |v| v.number(1..=65_535)),
+        http: if is_echo { RawHttp::default() } else { http(t, errors) },
+    }
+}
+
+fn http(t: &Table<'_>, errors: &Errors) -> RawHttp {
+    let before = errors.count();
+    RawHttp {
+        root: t.get("root", |v| v.parsed("a folder", folder)),
+        index: t.get("index", |v| v.parsed("a file's name", file_name)),
+        status: t.get("status", |v| v.parsed("a path", url_path)),
+        pages: t.tables("page", "[[service.page]]", |t| RawPage {
+            path: t.require("path", |v| v.parsed("a path", url_path)),
+            content_type: t.get("type", |v| v.parsed("a media type", media_type)),
+            body: t.require("body", Value::text),
+        }),
+        limits: HttpLimits::from_settings(|row| {
+            Some(t.get(row.name, |v| v.number(row.min..=row.max))?.into_inner())
+        }),
+        whole: errors.count() == before,
     }
 }
 
@@ -254,6 +295,39 @@ fn socket_path(text: &str) -> Result<String, String> {
     // sun_path of sockaddr_un has 108 bytes, the last of which is zero.
     let good = (1..=107).contains(&text.len()) && !text.contains('\0');
     if good { Ok(text.to_owned()) } else { Err("a socket's path has 1 to 107 bytes".to_owned()) }
+}
+
+fn folder(text: &str) -> Result<String, String> {
+    let good = !text.is_empty() && !text.contains('\0');
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("write the path of a folder, for instance \"/srv/www\"".to_owned())
+    }
+}
+
+fn file_name(text: &str) -> Result<String, String> {
+    let good = !text.is_empty() && !text.starts_with('.') && !text.contains(['/', '\0']);
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("a name without a folder, for instance \"index.html\"".to_owned())
+    }
+}
+
+fn url_path(text: &str) -> Result<String, String> {
+    let is_bad = |name: &str| name == "." || name == "..";
+    let good = text.starts_with('/') && text.len() <= 1024 && !text.contains(['?', '#', '\0']);
+    if good && !text.split('/').any(is_bad) {
+        return Ok(text.to_owned());
+    }
+    Err("a path begins with `/`, as in \"/about.html\", and is not percent-encoded".to_owned())
+}
+
+fn media_type(text: &str) -> Result<String, String> {
+    let is_visible = |c: char| c == ' ' || c.is_ascii_graphic();
+    let good = text.len() <= 128 && text.chars().all(is_visible) && text.contains('/');
+    if good { Ok(text.to_owned()) } else { Err("write it like \"text/plain; charset=utf-8\"".to_owned()) }
 }
 
 fn ipv4(text: &str) -> Result<Ipv4Addr, String> {

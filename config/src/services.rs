@@ -2,25 +2,34 @@
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::ops::Range;
+use std::path::Path;
 
 use toml::Spanned;
 
 use crate::diag::Errors;
-use crate::model::{Service, ServiceKind};
+use crate::model::{Http, Page, Program, Service, ServiceKind};
 use crate::network::Network;
-use crate::raw::RawService;
+use crate::raw::{RawHttp, RawPage, RawService};
 
 impl ServiceKind {
     /// The port that the kind has by custom.
     pub const fn default_port(self) -> u16 {
         match self {
             ServiceKind::Echo => 7,
+            ServiceKind::Http => 80,
         }
     }
 }
 
-/// Checks the services: each listens on an address of ours, and no two on the same.
-pub(crate) fn services(raw: &[RawService], network: &Network, errors: &Errors) -> Vec<Service> {
+/// Checks the services: each listens on an address of ours, and no two on the same. Relative paths of folders
+/// begin in `folder`.
+pub(crate) fn services(
+    raw: Vec<RawService>,
+    folder: &Path,
+    network: &Network,
+    errors: &Errors,
+) -> Vec<Service> {
     let mut seen = HashMap::new();
     let mut services = Vec::new();
     for entry in raw {
@@ -37,9 +46,45 @@ pub(crate) fn services(raw: &[RawService], network: &Network, errors: &Errors) -
             let error = errors.at(span, format!("two services listen on {address}"), "again here");
             errors.add(error.also(first, "first here").help("give one of them another `port`"));
         }
-        services.push(Service { kind, address });
+        let program = match kind {
+            ServiceKind::Echo => Program::Echo,
+            ServiceKind::Http => Program::Http(http(entry.http, entry.span, folder, errors)),
+        };
+        services.push(Service { address, program });
     }
     services
+}
+
+/// Checks an HTTP server, whose table begins at `span`: it serves something, and no path twice.
+fn http(raw: RawHttp, span: Range<usize>, folder: &Path, errors: &Errors) -> Http {
+    if raw.whole && raw.root.is_none() && raw.pages.is_empty() && raw.status.is_none() {
+        let error = errors.at(span, "this server has nothing to serve".to_owned(), "here");
+        errors.add(error.help("give it a `root`, a [[service.page]], or a `status` page"));
+    }
+    let mut seen = HashMap::new();
+    let paths = raw.status.iter().chain(raw.pages.iter().filter_map(|page| page.path.as_ref()));
+    for path in paths {
+        if let Some(first) = seen.insert(path.get_ref(), path.span()) {
+            let error =
+                errors.at(path.span(), format!("two pages have the path {}", path.get_ref()), "again here");
+            errors.add(error.also(first, "first here").help("give one of them another path"));
+        }
+    }
+    let or = |value: Option<Spanned<String>>, default: &str| {
+        value.map_or_else(|| default.to_owned(), Spanned::into_inner)
+    };
+    let page = |page: RawPage| Page {
+        path: or(page.path, ""),
+        content_type: or(page.content_type, "text/html; charset=utf-8"),
+        body: or(page.body, ""),
+    };
+    Http {
+        root: raw.root.map(|root| folder.join(root.get_ref())),
+        index: or(raw.index, "index.html"),
+        status: raw.status.map(Spanned::into_inner),
+        pages: raw.pages.into_iter().map(page).collect(),
+        limits: raw.limits,
+    }
 }
 
 fn check_ours(address: &Spanned<Ipv4Addr>, network: &Network, errors: &Errors) {

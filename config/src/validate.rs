@@ -83,7 +83,7 @@ fn build(
         }
     }
     let neighbours = neighbours(&raw.neighbours, &network, &errors);
-    let services = services(&raw.services, &network, &errors);
+    let services = services(std::mem::take(&mut raw.services), folder, &network, &errors);
     check_limits(&raw.limits, &table, neighbours.len(), &network, &errors);
     let name = raw.name.take().map_or(DEFAULT_NAME.to_owned(), Spanned::into_inner);
     let socket = raw

@@ -408,12 +408,61 @@ port = 80
 address = "10.0.1.1"
 "#;
     assert_snapshot!(after_ports(text), @r#"
-    r.toml:12:8: `kind`: "ecko" is not one of "echo"; did you mean "echo"?
+    r.toml:12:8: `kind`: "ecko" is not one of "echo", "http"; did you mean "echo"?
     r.toml:15:11: 10.0.2.7 is no address of ours; our addresses: 10.0.1.1, 10.0.2.1; or leave `address` out to listen on all
     r.toml:18:8: `port`: 70000 is not a whole number from 1 to 65535
     r.toml:25:8: two services listen on 10.0.1.1:80; give one of them another `port`
     "#);
     assert_snapshot!(after_ports("[[service]]\n"), @"r.toml:11:1: [[service]] lacks `kind`");
+}
+
+#[test]
+fn http_services() {
+    let text = r#"[[service]]
+kind = "http"
+[[service]]
+kind = "echo"
+port = 81
+root = "www"
+[[service]]
+kind = "http"
+port = 82
+root = ""
+index = "a/b"
+head_seconds = 0
+body_byte = 5
+[[service]]
+kind = "http"
+port = 83
+status = "/a b"
+[[service.page]]
+path = "hello"
+body = "x"
+[[service.page]]
+path = "/a?b"
+type = "text"
+body = 5
+[[service.page]]
+path = "/a b"
+body = "x"
+[[service.page]]
+path = "/../a"
+"#;
+    assert_snapshot!(after_ports(text), @r#"
+    r.toml:11:1: this server has nothing to serve; give it a `root`, a [[service.page]], or a `status` page
+    r.toml:16:1: unknown key `root` in [[service]]; the keys are `kind`, `address`, `port`
+    r.toml:20:8: `root`: "" is not a folder; write the path of a folder, for instance "/srv/www"
+    r.toml:21:9: `index`: "a/b" is not a file's name; a name without a folder, for instance "index.html"
+    r.toml:22:16: `head_seconds`: 0 is not a whole number from 1 to 3600
+    r.toml:23:1: unknown key `body_byte` in [[service]]; did you mean `body_bytes`?
+    r.toml:29:8: `path`: "hello" is not a path; a path begins with `/`, as in "/about.html", and is not percent-encoded
+    r.toml:32:8: `path`: "/a?b" is not a path; a path begins with `/`, as in "/about.html", and is not percent-encoded
+    r.toml:33:8: `type`: "text" is not a media type; write it like "text/plain; charset=utf-8"
+    r.toml:34:8: `body`: 5 is not a text in quotes
+    r.toml:36:8: two pages have the path /a b; give one of them another path
+    r.toml:38:1: [[service.page]] lacks `body`
+    r.toml:39:8: `path`: "/../a" is not a path; a path begins with `/`, as in "/about.html", and is not percent-encoded
+    "#);
 }
 
 #[test]

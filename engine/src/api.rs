@@ -31,6 +31,8 @@ pub enum Request {
     Listeners,
     /// What TCP has and has counted.
     Tcp,
+    /// What HTTP servers have counted.
+    Http,
 }
 
 /// A reply.
@@ -53,6 +55,8 @@ pub enum Reply {
     Listeners(Vec<ListenerReport>),
     /// To [`Request::Tcp`].
     Tcp(Vec<TcpReport>),
+    /// To [`Request::Http`].
+    Http(Vec<HttpReport>),
     /// The request was not understood; one sentence.
     Error(String),
 }
@@ -248,6 +252,21 @@ pub struct ListenerReport {
 /// One of TCP's counters or gauges; a few tenths of a second old.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TcpReport {
+    /// The stable name.
+    pub name: String,
+    /// All workers together.
+    pub value: u64,
+    /// By worker.
+    pub by_worker: Vec<u64>,
+    /// What it means.
+    pub text: String,
+}
+
+/// One counter of one HTTP server.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct HttpReport {
+    /// Where the server listens.
+    pub server: String,
     /// The stable name.
     pub name: String,
     /// All workers together.

@@ -16,7 +16,7 @@ use tokio::net::UnixListener;
 use wire::{Instant, RssKey};
 
 use crate::api::{DropReport, PortReport, WorkerReport};
-use crate::app::{self, App, StartError};
+use crate::app::{App, Services, StartError};
 use crate::control::server::{End, serve};
 use crate::control::{Control, PortInfo, SetupError, WorkerInfo};
 use crate::device::{Device, Env};
@@ -113,7 +113,9 @@ pub fn run<D: Device, S: AsyncFnMut()>(
     let (cores, poll) = (config.workers.cores.clone(), config.workers.poll);
     let wake = Arc::<Wake>::default();
     let mut control = Control::new(config, ports, storage, env.now(), seed)?;
-    let apps = (0..io.len()).map(|_| app::services(&control.config().services)).collect();
+    let services = Services::load(&control.config().services, io.len(), &env)?;
+    control.watch_http(services.http());
+    let apps = (0..io.len()).map(|worker| services.programs(worker)).collect();
     let common = Common { wake: wake.clone(), rss_key, seed, secret, isa, now: env.now() };
     let (workers, infos) = workers::<D>(&control, io, apps, &common)?;
 

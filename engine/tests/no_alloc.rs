@@ -125,6 +125,65 @@ fn echo() {
     }
 }
 
+/// Serves files and pages at steady state: heads in one piece and in several, bodies, errors, connections that
+/// come and go.
+#[test]
+fn http() {
+    let root = tempfile::tempdir().unwrap();
+    std::fs::write(root.path().join("file"), vec![7; 20_000]).unwrap();
+    let service = format!(
+        "[[service]]\nkind = \"http\"\nroot = {:?}\nstatus = \"/status\"\n\
+         [[service.page]]\npath = \"/page\"\nbody = \"a page\"\n",
+        root.path().to_str().unwrap()
+    );
+    let requests = [
+        "GET /page HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /file HTTP/1.1\r\nHost: a\r\nRange: bytes=5-\r\n\r\n",
+        "GET /status HTTP/1.1\r\nHost: a\r\nIf-None-Match: \"x\"\r\n\r\n",
+        "POST /pa%67e HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        "HEAD /none HTTP/1.1\r\nHost: a\r\n\r\n",
+    ];
+    for cores in ["[0]", "[0, 1]"] {
+        let mut net = Net::new(&two_ports(cores, &service));
+        let mut peer = Peer::new(&mut net, LAN, 10, A, tcp::Config::default());
+        let us = std::net::SocketAddrV4::new(US.into(), 80);
+        let ids: Vec<_> = (0..8).map(|n| peer.connect_from(net.now(), 5000 + n, us)).collect();
+        peer.settle(&mut net);
+        let (mut total, mut back) = (0, 0);
+        for round in 0..400_usize {
+            let mut brief = Vec::new();
+            for at in 0..ids.len() {
+                let request = requests[(round + at) % requests.len()].as_bytes();
+                let (first, rest) = request.split_at(if at % 2 == 0 { 0 } else { round % request.len() });
+                peer.give(net.now(), ids[at], first);
+                brief.push((ids[at], rest));
+            }
+            let other = peer.connect(net.now(), us);
+            brief.push((other, &b"GET / HTTP/1.1\r\n\r\n"[..]));
+            for step in 0..6 {
+                if step == 2 {
+                    brief.iter().for_each(|(id, rest)| _ = peer.give(net.now(), *id, rest));
+                }
+                let now = net.clock.advance(Duration::from_micros(700));
+                for worker in &mut net.workers {
+                    total += calls(|| _ = worker.poll_once(now));
+                }
+                net.control.poll(now);
+                net.hear();
+                peer.step(&mut net);
+            }
+            back += ids.iter().map(|id| peer.take(net.now(), *id).0.len()).sum::<usize>();
+            peer.shard.close(net.now(), other);
+            net.take_sent();
+        }
+        assert!(back > 8_000_000, "{back}");
+        assert_eq!(total, 0, "on cores {cores}");
+        ids.iter().for_each(|id| peer.shard.close(net.now(), *id));
+        peer.settle(&mut net);
+        net.finish();
+    }
+}
+
 /// Feeds the frames that `make` gives for each round, and counts the allocator's calls in the loops.
 fn assert_none(what: &str, mut make: impl FnMut(u32) -> Vec<Vec<u8>>) {
     for (cores, isa) in [("[0]", Isa::detect()), ("[0]", Isa::Portable), ("[0, 1]", Isa::detect())] {

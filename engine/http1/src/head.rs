@@ -142,6 +142,16 @@ impl<'a> Head<'a> {
         Ok(Some((control.head(method, target, is_http_1_0, &bytes[..len])?, len)))
     }
 
+    /// Whether a body follows.
+    pub fn has_body(&self) -> bool {
+        self.framing != Framing::None
+    }
+
+    /// Whether the client waits to be told to send its body.
+    pub fn expects_continue(&self) -> bool {
+        self.expectation == Expectation::Continue && self.has_body()
+    }
+
     /// Bytes of the target as it was sent.
     pub fn target_len(&self) -> usize {
         self.target_len as usize

@@ -69,9 +69,11 @@ impl<'b> HeadWriter<'b> {
         }
     }
 
-    /// Ends the head. Gives its length, or `None` if there was no room for all of it.
-    pub fn finish(&mut self) -> Option<usize> {
-        self.raw(b"\r\n");
+    /// Ends the head, and appends content that is to be copied. Gives the length of all, or `None` if there
+    /// was no room for it.
+    #[inline]
+    pub fn finish(&mut self, content: &[u8]) -> Option<usize> {
+        self.raw(b"\r\n").raw(content);
         self.fits.then_some(self.len)
     }
 }
@@ -91,7 +93,7 @@ mod tests {
             .number("Content-Length", 10)
             .content_range(90, 10, 100)
             .content_range(0, 0, 7);
-        head.finish()
+        head.finish(b"ab")
     }
 
     #[test]
@@ -99,7 +101,7 @@ mod tests {
         let mut out = [0; 300];
         let len = write(&mut out).unwrap();
         let text = "HTTP/1.1 206 Partial Content\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: x\r\n\
-                    Content-Length: 10\r\nContent-Range: bytes 90-99/100\r\nContent-Range: bytes */7\r\n\r\n";
+                    Content-Length: 10\r\nContent-Range: bytes 90-99/100\r\nContent-Range: bytes */7\r\n\r\nab";
         assert_eq!(std::str::from_utf8(&out[..len]), Ok(text));
         // It fits exactly, and nowhere smaller.
         assert_eq!(write(&mut out[..len]), Some(len));

@@ -122,14 +122,18 @@ pub fn canonical(path: &[u8], out: &mut [u8]) -> Result<usize, PathError> {
     Ok(len)
 }
 
-/// As [`canonical`], for a name that is not encoded at all: the name of a file.
+/// As [`canonical`], for a path that is not percent-encoded and has no dot segments: that of a file.
 ///
 /// # Errors
 /// [`PathError::TooLong`].
-pub fn encode(name: &[u8], out: &mut [u8]) -> Result<usize, PathError> {
+pub fn encode(path: &[u8], out: &mut [u8]) -> Result<usize, PathError> {
     let mut len = 0;
-    for byte in name {
-        if is_plain(*byte) { push(out, &mut len, &[*byte])? } else { push_encoded(out, &mut len, *byte)? }
+    for byte in path {
+        match byte {
+            b'/' => push(out, &mut len, b"/")?,
+            _ if is_plain(*byte) => push(out, &mut len, &[*byte])?,
+            _ => push_encoded(out, &mut len, *byte)?,
+        }
     }
     Ok(len)
 }
@@ -223,7 +227,7 @@ mod tests {
 
     #[test]
     fn names_and_paths_agree() {
-        for name in ["a b", "100%", "ä", "a%20b", "x?y#z", "a\\b", "[1]"] {
+        for name in ["/a/b", "a b", "100%", "ä", "a%20b", "x?y#z", "a\\b", "[1]"] {
             let mut out = [0; 64];
             let len = encode(name.as_bytes(), &mut out).unwrap();
             let mut again = [0; 64];

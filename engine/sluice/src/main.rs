@@ -32,6 +32,8 @@ enum Command {
     },
     /// Run an echo server, TCP and UDP, without a configuration file.
     Echo(serve::Echo),
+    /// Run an HTTP server of a folder, without a configuration file.
+    Http(serve::Http),
     /// Check a configuration file: says all its errors at once, or the plan.
     Check {
         /// The configuration file.
@@ -54,6 +56,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Echo(echo) => serve::echo(&echo),
+        Command::Http(http) => serve::http(&http),
         Command::Check { file } => check::check(&file),
         Command::Show(show) => show::show(&show),
         Command::Bench(bench) => bench::run(&bench),

@@ -65,6 +65,12 @@ enum What {
         #[arg(long)]
         all: bool,
     },
+    /// HTTP servers: what they have counted.
+    Http {
+        /// Counters that are zero, too.
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 pub(crate) fn show(show: &Show) -> ExitCode {
@@ -78,6 +84,7 @@ pub(crate) fn show(show: &Show) -> ExitCode {
         What::Connections { limit } => Request::Connections { limit },
         What::Listeners => Request::Listeners,
         What::Tcp { .. } => Request::Tcp,
+        What::Http { .. } => Request::Http,
     };
     let line = match ask(&socket, &request) {
         Ok(line) => line,
@@ -119,6 +126,7 @@ fn render(reply: &Reply, what: What) -> String {
         Reply::Connections(report) => tcp::connections(report),
         Reply::Listeners(listeners) => tcp::listeners(listeners),
         Reply::Tcp(counters) => tcp::counters(counters, matches!(what, What::Tcp { all: true })),
+        Reply::Http(counters) => tcp::http(counters, matches!(what, What::Http { all: true })),
         Reply::Error(error) => error.clone(),
     }
 }

@@ -6,6 +6,8 @@
 //! into a [`TxBuf`]; what stays for ever, or can be made again, is sent as [`Content`] that takes up no memory.
 
 pub mod echo;
+pub mod http;
+mod services;
 mod sockets;
 mod txbuf;
 
@@ -14,6 +16,7 @@ use tcp::shard::{ConnectionId, ListenerId};
 use tcp::udp::SocketId;
 use wire::{Frame, Instant};
 
+pub use services::{HttpServer, Services};
 pub use sockets::Sockets;
 pub(crate) use sockets::{Owners, Source};
 pub use tcp::{Content, Produce, Pulled};
@@ -68,14 +71,4 @@ pub trait App<F: Frame>: Send {
 
     /// Called once in each loop in which [`next_deadline`](Self::next_deadline) has come.
     fn poll(&mut self, _sockets: &mut Sockets<'_, F>) {}
-}
-
-/// The programs of one worker, in the order of the configuration's services.
-pub fn services<F: Frame + 'static>(services: &[config::Service]) -> Vec<Box<dyn App<F>>> {
-    let app = |service: &config::Service| -> Box<dyn App<F>> {
-        match service.kind {
-            config::ServiceKind::Echo => Box::new(echo::Echo::<F>::new(service.address)),
-        }
-    };
-    services.iter().map(app).collect()
 }

@@ -21,6 +21,7 @@ use l2l3::neighbour::{Key, Neighbours, Timing};
 use l2l3::router::{Counters, Event};
 use wire::{Instant, MacAddr};
 
+use crate::app::HttpServer;
 use crate::device::PortHandle;
 use crate::host::HostCounters;
 use crate::link::{Command, ControlEnd, Up};
@@ -104,6 +105,7 @@ pub struct Control {
     gateways_at: Instant,
     ports: Vec<PortInfo>,
     workers: Vec<WorkerInfo>,
+    http: Vec<HttpServer>,
     /// With the count of commands that each worker must have carried out before.
     after: VecDeque<(Vec<u64>, Then)>,
     /// What operators asked the workers for.
@@ -149,6 +151,7 @@ impl Control {
             gateways_at: now,
             ports,
             workers: Vec::new(),
+            http: Vec::new(),
             after: VecDeque::new(),
             looks: Looks::default(),
             ending: Ending::No,
@@ -193,6 +196,11 @@ impl Control {
     /// An adjacency table, for a worker that is attached before anything else changes.
     pub fn adjacency_table(&self) -> AdjacencyTable {
         self.hops.table()
+    }
+
+    /// Shows what these HTTP servers count.
+    pub fn watch_http(&mut self, servers: Vec<HttpServer>) {
+        self.http = servers;
     }
 
     /// Takes the workers on, and asks for the gateways and announces our addresses through them.

@@ -8,8 +8,10 @@ use wire::{DropReason, Instant, Ipv4Prefix};
 use super::Control;
 use super::hops::Role;
 use crate::api::{
-    DropReport, NeighbourReport, PortReport, Reply, Request, Route, RouteReport, TcpReport, WorkerReport,
+    DropReport, HttpReport, NeighbourReport, PortReport, Reply, Request, Route, RouteReport, TcpReport,
+    WorkerReport,
 };
+use crate::app::HttpServer;
 
 impl Control {
     /// Answers a request; `None` if the workers must be [asked](Self::ask_workers).
@@ -31,6 +33,7 @@ impl Control {
             Request::Drops => Reply::Drops(self.drop_reports()),
             Request::Workers => Reply::Workers(self.worker_reports()),
             Request::Tcp => Reply::Tcp(self.tcp_reports()),
+            Request::Http => Reply::Http(self.http_reports()),
             Request::Connections { .. } | Request::Listeners => return None,
         })
     }
@@ -132,6 +135,19 @@ impl Control {
             TcpReport { name: (*name).into(), value, by_worker, text: (*text).into() }
         };
         first.iter().enumerate().map(report).collect()
+    }
+
+    fn http_reports(&self) -> Vec<HttpReport> {
+        let mut reports = Vec::new();
+        for HttpServer { address, counters } in &self.http {
+            let by_worker: Vec<Vec<_>> = counters.iter().map(|counters| counters.iter().collect()).collect();
+            for (at, (name, _, text)) in by_worker.first().into_iter().flatten().enumerate() {
+                let by_worker: Vec<u64> = by_worker.iter().map(|worker| worker[at].1).collect();
+                let (name, text, value) = ((*name).into(), (*text).into(), by_worker.iter().sum());
+                reports.push(HttpReport { server: address.to_string(), name, value, by_worker, text });
+            }
+        }
+        reports
     }
 
     pub(crate) fn worker_reports(&self) -> Vec<WorkerReport> {

@@ -3,6 +3,7 @@
 
 pub(crate) mod peer;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use config::{Config, Machine};
 use engine::api::{NeighbourReport, PortStatus, Reply, Request, Route};
+use engine::app::Services;
 use engine::control::{Control, PortInfo};
 use engine::device::{Device, Env, PortHandle};
 use engine::link::Wake;
@@ -258,8 +260,13 @@ impl Net {
     }
 
     pub(crate) fn with_isa(text: &str, isa: Isa) -> Net {
-        let services = config(text).services;
-        Net::with_apps(text, isa, || engine::app::services(&services))
+        let config = config(text);
+        let workers = config.workers.cores.len();
+        let services = Services::load(&config.services, workers, &SimEnv::Virtual(Clock::new())).unwrap();
+        let worker = Cell::new(0);
+        let mut net = Net::with_apps(text, isa, || services.programs(worker.replace(worker.get() + 1)));
+        net.control.watch_http(services.http());
+        net
     }
 
     /// With programs that the configuration does not name; it must name one, or there is room for none.

@@ -1,6 +1,6 @@
 //! TCP, as tables.
 
-use engine::api::{ConnectionReport, ConnectionsReport, ListenerReport, TcpReport};
+use engine::api::{ConnectionReport, ConnectionsReport, HttpReport, ListenerReport, TcpReport};
 
 use crate::table::table;
 
@@ -60,4 +60,14 @@ pub(super) fn counters(counters: &[TcpReport], all: bool) -> String {
         return "nothing has happened".into();
     }
     table(&["count", "name", "meaning"], &[0], rows)
+}
+
+pub(super) fn http(counters: &[HttpReport], all: bool) -> String {
+    let shown = counters.iter().filter(|counter| all || counter.value > 0);
+    let row = |c: &HttpReport| vec![c.server.clone(), c.value.to_string(), c.name.clone(), c.text.clone()];
+    let rows: Vec<_> = shown.map(row).collect();
+    if rows.is_empty() {
+        return "nothing has happened".into();
+    }
+    table(&["server", "count", "name", "meaning"], &[1], rows)
 }

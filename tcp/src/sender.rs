@@ -8,7 +8,7 @@ use wire::Instant;
 use wire::prefetch::prefetch_all;
 
 use crate::congestion::{self, Congestion, CongestionControl, Pacer, Pacing, initial_window};
-use crate::connection::{Timer, earliest};
+use crate::connection::Timer;
 use crate::pool::Slab;
 use crate::recovery::{self, Recovery};
 use crate::{Micros, SeqNumber, Tick};
@@ -83,10 +83,12 @@ impl Sender {
     }
 
     /// When something becomes due.
-    fn next_deadline(&self, now: Instant) -> Option<Tick> {
-        let recovery =
-            self.recovery.deadline().map(|(at, _)| Tick::after_micros(now, at.since(Micros::at(now))));
-        earliest(recovery, self.pace)
+    fn next_deadline(&self, now: Instant) -> Timer {
+        let recovery = self
+            .recovery
+            .deadline()
+            .map_or(Timer::OFF, |(at, _)| Timer::at(Tick::after_micros(now, at.since(Micros::at(now)))));
+        recovery.or_sooner(self.pace)
     }
 
     /// The pacer's time has come.
@@ -153,8 +155,8 @@ impl Sending {
     }
 
     /// When the sender has something to do.
-    pub(crate) fn next_deadline(&self, senders: &Slab<Sender>, now: Instant) -> Option<Tick> {
-        self.peek(senders).and_then(|sender| sender.next_deadline(now))
+    pub(crate) fn next_deadline(&self, senders: &Slab<Sender>, now: Instant) -> Timer {
+        self.peek(senders).map_or(Timer::OFF, |sender| sender.next_deadline(now))
     }
 
     /// The congestion control in use.

@@ -2,7 +2,8 @@
 //!
 //! Packet headers as they stand on the wire, checksums, addresses, time, the one table of drop
 //! reasons, counters, and the traits by which frames reach the pipeline ([`Frame`], [`FramePool`],
-//! [`RxQueue`], [`TxQueue`]). No IO, no clock; [`prefetch`] has the only `unsafe`.
+//! [`RxQueue`], [`TxQueue`]). No IO, no clock; `unsafe` only for a hint ([`prefetch`]) and for checksums with
+//! AVX2.
 
 pub mod addr;
 pub mod arp;

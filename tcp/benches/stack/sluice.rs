@@ -58,7 +58,7 @@ impl Output<Bytes> for ToPeers<'_> {
         let mut sent =
             Sent { headers: [0; 80], headers_len: packet.headers_len(), len: packet.payload_len() };
         let mut sum = Sum::new();
-        for (content, offset, len) in packet.payload.iter().flat_map(Clone::clone) {
+        for (content, offset, len) in packet.payload.clone().into_iter().flatten() {
             let Content::Bytes(bytes) = content else { continue };
             sum = sum.add_payload(bytes, offset, len);
         }

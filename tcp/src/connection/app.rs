@@ -212,7 +212,8 @@ impl Connection {
             return;
         }
         let (now, idle) = (Micros::at(cx.now), self.silence(cx.now));
-        let rto = self.rto(cx);
+        // No timeout is shorter than the least: most need not be worked out.
+        let rto = if idle < cx.config.min_rto { cx.config.min_rto } else { self.rto(cx) };
         if let Some(sender) = self.wake(cx) {
             sender.congestion.on_idle(now, idle, rto);
         }

@@ -217,6 +217,7 @@ impl Connection {
     }
 
     /// What the recovery is to know of an ACK.
+    #[inline]
     pub(super) fn ack_event<'a>(&self, now: Instant, segment: &'a Segment, ack: SeqNumber) -> Ack<'a> {
         let same_window = self.window_of(segment) == self.snd_wnd;
         Ack {

@@ -34,7 +34,7 @@ pub(crate) use flags::Flags;
 use settings::Rare;
 pub use settings::Settings;
 pub use state::{Event, State};
-pub(crate) use timers::{Timer, earliest};
+pub(crate) use timers::Timer;
 
 use crate::budget::Budget;
 use crate::config::Config;
@@ -294,6 +294,17 @@ impl Connection {
     /// The retransmission timeout.
     fn rto<B>(&self, cx: &Cx<'_, B>) -> Duration {
         Duration::from_micros(self.sending.rto(cx.senders, cx.recovery).into())
+    }
+
+    /// Whether it has news, and belongs into the list of those that have, where it was not yet. Now it is.
+    #[inline]
+    pub(crate) fn takes_to_news(&mut self) -> bool {
+        let hidden = Flags::DETACHED.and(Flags::NEWS).and(Flags::UNACCEPTED);
+        let tells = !self.news.is_empty() && !self.flags.any(hidden);
+        if tells {
+            self.flags.set(Flags::NEWS);
+        }
+        tells
     }
 
     /// Asks the processor for the cache lines of the sender.

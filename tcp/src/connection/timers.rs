@@ -20,6 +20,12 @@ impl Timer {
     /// Not running.
     pub(crate) const OFF: Timer = Timer(0);
 
+    /// Runs out with `tick`.
+    pub(crate) const fn at(tick: Tick) -> Self {
+        // Tick 0 stands for none: once in 78 hours a timer is late by one tick.
+        Timer(if tick.get() == 0 { 1 } else { tick.get() })
+    }
+
     /// Runs out at `at`.
     pub(crate) fn until(at: Instant) -> Self {
         Timer::after(at, Duration::ZERO)
@@ -27,8 +33,7 @@ impl Timer {
 
     /// Runs out at `delay` after `now`.
     pub(crate) fn after(now: Instant, delay: Duration) -> Self {
-        // Tick 0 stands for none: once in 78 hours a timer is late by one tick.
-        Timer(Tick::after(now, delay).get().max(1))
+        Timer::at(Tick::after(now, delay))
     }
 
     /// When it runs out.
@@ -48,13 +53,12 @@ impl Timer {
     const fn is_running(self) -> bool {
         self.0 != 0
     }
-}
 
-/// The earlier of a deadline and a timer's.
-pub(crate) fn earliest(deadline: Option<Tick>, timer: Timer) -> Option<Tick> {
-    match (deadline, timer.deadline()) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
+    /// Whichever of the two runs out first.
+    #[inline]
+    pub(crate) const fn or_sooner(self, other: Timer) -> Timer {
+        let later = other.is_running() && self.is_running() && !Tick::new(other.0).before(Tick::new(self.0));
+        if other.is_running() && !later { other } else { self }
     }
 }
 
@@ -69,12 +73,14 @@ impl Connection {
         senders: &Slab<Sender>,
         now: Instant,
     ) -> Option<Tick> {
-        let mut first = self.sending.next_deadline(senders, now);
-        if self.has_patience() {
-            let end = self.stalled_since.plus(self.user_timeout(config));
-            first = Some(first.map_or(end, |first| first.min(end)));
-        }
-        [self.delayed_ack, self.persist, self.slow, self.rest].into_iter().fold(first, earliest)
+        let patience = if self.has_patience() {
+            Timer::at(self.stalled_since.plus(self.user_timeout(config)))
+        } else {
+            Timer::OFF
+        };
+        let sending = self.sending.next_deadline(senders, now);
+        let others = [self.delayed_ack, self.persist, self.slow, self.rest];
+        others.into_iter().fold(sending.or_sooner(patience), Timer::or_sooner).deadline()
     }
 
     /// Does what is due.

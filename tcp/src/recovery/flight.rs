@@ -131,14 +131,11 @@ impl Scoreboard {
         max: u32,
     ) -> Result<(), Full> {
         let flight = Flight { range, sent, state: State::InFlight, retransmitted: false };
-        let last = self.list.last();
-        if last.is_some_and(|last| flights.get(last).range.end != range.start) {
-            return Err(Full);
-        }
-        match last.map(|last| flights.get_mut(last)).filter(|last| last.joins(&flight)) {
-            Some(last) => last.take_in(&flight),
-            None if self.list.len() >= max as usize => return Err(Full),
-            None => flights.push_back(&mut self.list, flight).map(drop).map_err(|_| Full)?,
+        match self.list.last().map(|last| flights.get_mut(last)) {
+            Some(last) if last.range.end != range.start => return Err(Full),
+            Some(last) if last.joins(&flight) => last.take_in(&flight),
+            _ if self.list.len() >= max as usize => return Err(Full),
+            _ => flights.push_back(&mut self.list, flight).map(drop).map_err(|_| Full)?,
         }
         self.in_flight += range.len();
         Ok(())

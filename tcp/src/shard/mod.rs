@@ -202,6 +202,7 @@ impl<B: Payload> Shard<B> {
 
     /// After anything that was done to a connection: sees to it that it has its turn to transmit, and that
     /// the application hears of it.
+    #[inline]
     fn settle(&mut self, index: u32) {
         let Some(connection) = self.slots.at(index) else { return };
         // In the list it is in any case: timers are looked at once a burst, after it has transmitted.
@@ -209,23 +210,17 @@ impl<B: Payload> Shard<B> {
             connection.flags.set(Flags::READY);
             self.ready.push_back(index);
         }
-        self.announce(index);
-    }
-
-    /// Puts a connection with news into the list of those.
-    fn announce(&mut self, index: u32) {
-        let Some(connection) = self.slots.at(index) else { return };
-        let hidden = Flags::DETACHED.and(Flags::NEWS).and(Flags::UNACCEPTED);
-        if !connection.news.is_empty() && !connection.flags.any(hidden) {
-            connection.flags.set(Flags::NEWS);
+        if connection.takes_to_news() {
             self.news.push_back(index);
         }
     }
 
     /// After a connection had its turn: it is woken in time, or is over.
     fn attend(&mut self, index: u32, now: Instant) {
-        self.announce(index);
         let Some(connection) = self.slots.at(index) else { return };
+        if connection.takes_to_news() {
+            self.news.push_back(index);
+        }
         let over = matches!(connection.state, State::TimeWait | State::Closed);
         if over {
             // Nothing is timed any more, or what is overdue would be due for ever.

@@ -11,6 +11,10 @@
 //! `1 of 1000000` is one active connection among a million open ones. Before the benches, memory per
 //! connection is printed, as a counting allocator sees it. `GLIBC_TUNABLES=glibc.malloc.hugetlb=2` gives
 //! the tables huge pages.
+//!
+//! `count request 100 100 40000` instead runs one load for so many elements, untimed, on so many open and
+//! active connections: `valgrind --tool=callgrind --toggle-collect='*Sluice*round*'` counts instructions, which
+//! a loaded machine does not change.
 
 mod peers;
 mod sluice;

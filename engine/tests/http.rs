@@ -324,9 +324,9 @@ fn slow_readers_are_bounded() {
     // It takes some, and is waited for again.
     let (some, _) = rig.peer.take(rig.net.now(), id);
     assert!((1..=16_384).contains(&some.len()), "{}", some.len());
-    rig.pass(60);
+    rig.pass(40);
     assert_eq!((rig.counter("stalled"), rig.gauge(Gauge::Connections)), (0, 1));
-    rig.pass(60);
+    rig.pass(20);
     assert_eq!((rig.counter("stalled"), rig.gauge(Gauge::Connections)), (1, 0));
     rig.finish();
 }

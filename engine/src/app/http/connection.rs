@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use http1::response::CONTINUE;
 use http1::{Item, Reader, Refusal, Status};
 use tcp::shard::{ConnectionId, Received, SendError};
 use wire::{Frame, Instant, Payload};
@@ -14,8 +13,10 @@ use crate::app::{Content, Sockets};
 /// What a connection is about: how long it may go on being so is bounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// It waits for a request.
+    /// It waits for a request, and has taken all that it was sent.
     Idle,
+    /// It waits for a request, and may not have taken all answers yet.
+    Draining,
     /// A head has come in part.
     Head,
     /// A body is being read.
@@ -40,7 +41,14 @@ pub(super) struct Patience {
 impl Patience {
     const fn with(&self, phase: Phase) -> Duration {
         match phase {
-            Phase::Idle => self.idle,
+            Phase::Idle => self.idle.saturating_sub(self.stall),
+            Phase::Draining => {
+                if self.stall.as_nanos() < self.idle.as_nanos() {
+                    self.stall
+                } else {
+                    self.idle
+                }
+            }
             Phase::Head => self.head,
             Phase::Body => self.body,
             Phase::Sending => self.stall,
@@ -144,8 +152,13 @@ impl<B: Payload> Connection<B> {
             };
             self.read(desk, sockets, bytes, len);
         };
-        if desk.answered != before || self.phase() != self.phase {
-            self.enter(self.phase(), sockets.now(), &desk.patience);
+        let answered = desk.answered != before;
+        let phase = match self.phase() {
+            Phase::Idle if answered || self.phase == Phase::Draining => Phase::Draining,
+            phase => phase,
+        };
+        if answered || phase != self.phase {
+            self.enter(phase, sockets.now(), &desk.patience);
         }
         fate
     }
@@ -204,7 +217,7 @@ impl<B: Payload> Connection<B> {
                 }
                 self.owed = Some(answer);
                 if head.expects_continue() {
-                    self.send(sockets, Content::Static(CONTINUE));
+                    self.send(sockets, Content::Static(site.interim()));
                 }
                 None
             }
@@ -327,7 +340,7 @@ impl<B: Payload> Connection<B> {
         sockets: &mut Sockets<'_, F>,
     ) -> Fate {
         let fate = self.serve(desk, sockets);
-        if fate != Fate::Open || self.phase != Phase::Idle {
+        if fate != Fate::Open || !matches!(self.phase, Phase::Idle | Phase::Draining) {
             // What has begun is finished, and says then that it is the last.
             return fate;
         }
@@ -359,6 +372,8 @@ impl<B: Payload> Connection<B> {
             }
             // All that was given has been taken: it waits for us, not for the client.
             Phase::Sending => self.enter(Phase::Sending, sockets.now(), &desk.patience),
+            // Of the time that it may be idle, that of the last phase has passed.
+            Phase::Draining => self.enter(Phase::Idle, sockets.now(), &desk.patience),
             Phase::Head | Phase::Body => {
                 let is_head = self.phase == Phase::Head;
                 if is_head { &counters.head_timeouts } else { &counters.body_timeouts }.add(1);

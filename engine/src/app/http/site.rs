@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use hashbrown::HashMap;
 use http1::date::HttpDate;
+use http1::response::CONTINUE;
 use http1::target::{self, PathError, canonical};
 use http1::{media, range::Extent};
 
@@ -26,6 +27,8 @@ pub struct Site {
     contents: Vec<Content>,
     /// Where redirects lead.
     locations: Vec<Box<[u8]>>,
+    /// The interim response, where devices can read it.
+    interim: &'static [u8],
 }
 
 /// What is at a path.
@@ -92,16 +95,16 @@ impl Site {
         if let Some(path) = &http.status {
             site.add(encoded(path)?, Resource::Status);
         }
-        let bytes: usize = sources.iter().map(Source::room).sum();
+        let bytes: usize = ALIGN + sources.iter().map(Source::room).sum::<usize>();
         let limit = http.limits.memory_mb;
         if bytes > (limit as usize) << 20 {
             let need = bytes.div_ceil(1 << 20);
             let why = format!("its contents take {need} MiB, more than `memory_mb`, {limit}, allows");
             return Err(StartError(why));
         }
-        let memory =
-            if bytes == 0 { Ok(&[][..]) } else { immortal(bytes, &mut |memory| fill(&sources, memory)) };
-        let mut memory = memory.map_err(StartError)?;
+        let memory = immortal(bytes, &mut |memory| fill(&sources, memory)).map_err(StartError)?;
+        let (interim, mut memory) = memory.split_at(ALIGN);
+        site.interim = &interim[..CONTINUE.len()];
         for source in sources {
             let (bytes, rest) = memory.split_at(source.room());
             memory = rest;
@@ -168,6 +171,11 @@ impl Site {
         }
     }
 
+    /// The interim response that asks for a body.
+    pub(super) fn interim(&self) -> &'static [u8] {
+        self.interim
+    }
+
     pub(super) fn location(&self, number: u32) -> &[u8] {
         &self.locations[number as usize]
     }
@@ -189,7 +197,9 @@ fn encoded(path: &str) -> Result<Box<[u8]>, StartError> {
     }
 }
 
-fn fill(sources: &[Source<'_>], mut memory: &mut [u8]) -> io::Result<()> {
+fn fill(sources: &[Source<'_>], memory: &mut [u8]) -> io::Result<()> {
+    let (interim, mut memory) = memory.split_at_mut(ALIGN);
+    interim[..CONTINUE.len()].copy_from_slice(CONTINUE);
     for source in sources {
         let (mine, rest) = memory.split_at_mut(source.room());
         memory = rest;

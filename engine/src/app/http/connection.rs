@@ -8,7 +8,10 @@ use wire::{Frame, Instant, Payload};
 
 use super::Desk;
 use super::answer::Answer;
-use crate::app::{Content, Sockets};
+use crate::app::{Content, Sockets, TxBuf};
+
+/// Bytes of content, at most, that are copied behind a head to send several answers together.
+const SHORT: usize = 256;
 
 /// What a connection is about: how long it may go on being so is bounded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,16 +72,17 @@ pub(super) enum Fate {
 }
 
 /// A connection's state. It holds no more of what is received than one payload that it has not answered yet.
-#[derive(Debug)]
-pub(super) struct Connection<B> {
+pub(super) struct Connection<F: Frame> {
     pub(super) id: ConnectionId,
     reader: Reader,
     /// What was received and not yet read to its end, and the length it had: the window opens when it is.
-    input: Option<(B, u32)>,
+    input: Option<(F::Payload, u32)>,
     /// The answer that waits for the end of its request's body, or for a buffer.
     owed: Option<Answer>,
+    /// Answers that others may follow in the same buffer, while requests are being read that came together.
+    open: Option<TxBuf<F>>,
     /// What the send queue had no room for, in order. No further request is read until it has.
-    unsent: [Option<Content<B>>; 2],
+    unsent: [Option<Content<F::Payload>>; 2],
     /// No further request is read: an answer said so, or the client will send none.
     is_last: bool,
     /// It is in the list of those that wait for a buffer.
@@ -90,7 +94,7 @@ pub(super) struct Connection<B> {
     acknowledged: u64,
 }
 
-impl<B: Payload> Connection<B> {
+impl<F: Frame> Connection<F> {
     /// A connection that was just accepted. Its first head is to come in the time that heads have.
     pub(super) fn new(id: ConnectionId, now: Instant, patience: &Patience) -> Self {
         Connection {
@@ -98,6 +102,7 @@ impl<B: Payload> Connection<B> {
             reader: Reader::default(),
             input: None,
             owed: None,
+            open: None,
             unsent: [None, None],
             is_last: false,
             is_starved: false,
@@ -115,11 +120,7 @@ impl<B: Payload> Connection<B> {
 
     /// Reads requests and answers them, as far as it goes.
     #[inline]
-    pub(super) fn serve<F: Frame<Payload = B>>(
-        &mut self,
-        desk: &mut Desk,
-        sockets: &mut Sockets<'_, F>,
-    ) -> Fate {
+    pub(super) fn serve(&mut self, desk: &mut Desk, sockets: &mut Sockets<'_, F>) -> Fate {
         let before = desk.answered;
         let fate = loop {
             if self.phase == Phase::Lingering {
@@ -130,9 +131,11 @@ impl<B: Payload> Connection<B> {
             }
             if let Some(answer) = self.owed
                 && !self.reader.is_in_body()
-                && !self.give(desk, sockets, answer)
             {
-                break Fate::Starved;
+                if !self.give(desk, sockets, answer, false) {
+                    break Fate::Starved;
+                }
+                self.send_open(sockets);
             }
             if self.is_clear() && self.is_last {
                 self.reader.stop(&mut desk.pool);
@@ -164,13 +167,7 @@ impl<B: Payload> Connection<B> {
     }
 
     /// Reads what was received up to its end, or to the first answer that cannot be sent at once.
-    fn read<F: Frame<Payload = B>>(
-        &mut self,
-        desk: &mut Desk,
-        sockets: &mut Sockets<'_, F>,
-        mut bytes: B,
-        len: u32,
-    ) {
+    fn read(&mut self, desk: &mut Desk, sockets: &mut Sockets<'_, F>, mut bytes: F::Payload, len: u32) {
         let mut at = 0;
         while self.is_clear() && !self.is_last {
             let chunk = bytes.chunk(at);
@@ -181,9 +178,10 @@ impl<B: Payload> Connection<B> {
             let answer = self.next_answer(desk, sockets, &mut input);
             at += chunk.len() - input.len();
             if let Some(answer) = answer {
-                self.give(desk, sockets, answer);
+                self.give(desk, sockets, answer, !input.is_empty());
             }
         }
+        self.send_open(sockets);
         if at < bytes.len() && !self.is_last {
             bytes.advance(at);
             self.input = Some((bytes, len));
@@ -195,7 +193,7 @@ impl<B: Payload> Connection<B> {
 
     /// Reads the next item; gives the answer that is due after it.
     #[inline]
-    fn next_answer<F: Frame<Payload = B>>(
+    fn next_answer(
         &mut self,
         desk: &mut Desk,
         sockets: &mut Sockets<'_, F>,
@@ -234,44 +232,76 @@ impl<B: Payload> Connection<B> {
         }
     }
 
-    /// Sends an answer, or keeps it if there is no buffer: gives whether there was one.
+    /// Sends an answer, or keeps it if there is no buffer: gives whether there was one. If `more` requests have
+    /// come, answers that are short wait in [`open`](Self::open) for each other, with what they carry: it would
+    /// take a device longer to gather small pieces than it takes us to copy them.
     #[inline]
-    fn give<F: Frame<Payload = B>>(
-        &mut self,
-        desk: &mut Desk,
-        sockets: &mut Sockets<'_, F>,
-        answer: Answer,
-    ) -> bool {
-        let Some(mut head) = sockets.alloc() else {
+    fn give(&mut self, desk: &mut Desk, sockets: &mut Sockets<'_, F>, answer: Answer, more: bool) -> bool {
+        self.owed = None;
+        let Some(mut buffer) = self.open.take().or_else(|| sockets.alloc()) else {
             desk.counters.no_buffer.add(1);
             self.owed = Some(answer);
             return false;
         };
-        self.owed = None;
+        let (start, room) = (buffer.bytes().len(), buffer.room());
+        let out = buffer.append(room).ok();
+        let Some(len) = out.and_then(|out| answer.write(out, &desk.site, &desk.date, &desk.page())) else {
+            buffer.truncate(start);
+            return self.give_in_another(sockets, answer, buffer);
+        };
+        buffer.truncate(start + len);
         self.is_last |= !answer.keep_alive;
         desk.answered += 1;
-        let room = head.room();
-        let written =
-            head.append(room).ok().and_then(|out| answer.write(out, &desk.site, &desk.date, &desk.page()));
-        let Some(len) = written else {
-            // Heads have bounds that every frame has room for; if one did not, nothing could be said.
+        desk.counters.count(answer.status());
+        let content = answer.content(&desk.site);
+        desk.counters.content_bytes.add(content.len() as u64);
+        if content.is_empty() {
+            self.open = Some(buffer);
+            return true;
+        }
+        if (more || start > 0)
+            && content.len() <= SHORT
+            && let Ok(room) = buffer.append(content.len())
+        {
+            room.copy_from_slice(content);
+            desk.counters.content_copied.add(content.len() as u64);
+            self.open = Some(buffer);
+            return true;
+        }
+        self.queue(sockets, Content::Bytes(buffer.freeze()));
+        self.queue(sockets, Content::Static(content));
+        true
+    }
+
+    /// There was no room behind other answers: sends those, and gives the answer as soon as that is done.
+    #[cold]
+    fn give_in_another(&mut self, sockets: &mut Sockets<'_, F>, answer: Answer, buffer: TxBuf<F>) -> bool {
+        if buffer.bytes().is_empty() {
+            // Heads have bounds that every buffer has room for; if one did not, nothing could be said.
             self.is_last = true;
             return true;
-        };
-        head.truncate(len);
-        desk.counters.count(answer.status());
-        self.send(sockets, Content::Bytes(head.freeze()));
-        let content = answer.content(&desk.site);
-        if !content.is_empty() {
-            desk.counters.content_bytes.add(content.len() as u64);
-            self.send(sockets, Content::Static(content));
         }
+        self.owed = Some(answer);
+        self.queue(sockets, Content::Bytes(buffer.freeze()));
         true
+    }
+
+    /// Sends behind the answers that wait in a buffer.
+    fn send(&mut self, sockets: &mut Sockets<'_, F>, content: Content<F::Payload>) {
+        self.send_open(sockets);
+        self.queue(sockets, content);
+    }
+
+    #[inline]
+    fn send_open(&mut self, sockets: &mut Sockets<'_, F>) {
+        if let Some(buffer) = self.open.take() {
+            self.queue(sockets, Content::Bytes(buffer.freeze()));
+        }
     }
 
     /// Queues for sending, behind what waits already.
     #[inline]
-    fn send<F: Frame<Payload = B>>(&mut self, sockets: &mut Sockets<'_, F>, content: Content<B>) {
+    fn queue(&mut self, sockets: &mut Sockets<'_, F>, content: Content<F::Payload>) {
         let len = content.len();
         let rest = if self.unsent[0].is_some() {
             Some(content)
@@ -293,10 +323,10 @@ impl<B: Payload> Connection<B> {
     }
 
     /// Sends what there was no room for. Gives whether there was room for all of it.
-    fn send_unsent<F: Frame<Payload = B>>(&mut self, sockets: &mut Sockets<'_, F>) -> bool {
+    fn send_unsent(&mut self, sockets: &mut Sockets<'_, F>) -> bool {
         if self.unsent[0].is_some() {
             for content in std::mem::take(&mut self.unsent).into_iter().flatten() {
-                self.send(sockets, content);
+                self.queue(sockets, content);
             }
         }
         self.unsent[0].is_none()
@@ -323,7 +353,7 @@ impl<B: Payload> Connection<B> {
     }
 
     /// Drops what still comes after we have closed. The client's end is told as the connection's.
-    fn linger<F: Frame<Payload = B>>(&mut self, sockets: &mut Sockets<'_, F>) -> Fate {
+    fn linger(&mut self, sockets: &mut Sockets<'_, F>) -> Fate {
         loop {
             match receive(sockets, self.id) {
                 Ok((_, len)) => sockets.credit(self.id, 1, len),
@@ -334,11 +364,7 @@ impl<B: Payload> Connection<B> {
     }
 
     /// No further request: what was answered is sent, and then the connection closes.
-    pub(super) fn stop<F: Frame<Payload = B>>(
-        &mut self,
-        desk: &mut Desk,
-        sockets: &mut Sockets<'_, F>,
-    ) -> Fate {
+    pub(super) fn stop(&mut self, desk: &mut Desk, sockets: &mut Sockets<'_, F>) -> Fate {
         let fate = self.serve(desk, sockets);
         if fate != Fate::Open || !matches!(self.phase, Phase::Idle | Phase::Draining) {
             // What has begun is finished, and says then that it is the last.
@@ -349,11 +375,7 @@ impl<B: Payload> Connection<B> {
     }
 
     /// The time of the phase is over.
-    pub(super) fn expire<F: Frame<Payload = B>>(
-        &mut self,
-        desk: &mut Desk,
-        sockets: &mut Sockets<'_, F>,
-    ) -> Fate {
+    pub(super) fn expire(&mut self, desk: &mut Desk, sockets: &mut Sockets<'_, F>) -> Fate {
         let counters = desk.counters.clone();
         let queued = sockets.info(self.id).map_or(0, |info| info.queued);
         let reads = matches!(self.phase, Phase::Head | Phase::Body);
@@ -385,12 +407,7 @@ impl<B: Payload> Connection<B> {
     }
 
     /// A client that is sent something must take some of it, or the connection is reset.
-    fn expect_progress<F: Frame<Payload = B>>(
-        &mut self,
-        acknowledged: u64,
-        desk: &mut Desk,
-        sockets: &mut Sockets<'_, F>,
-    ) -> Fate {
+    fn expect_progress(&mut self, acknowledged: u64, desk: &mut Desk, sockets: &mut Sockets<'_, F>) -> Fate {
         if acknowledged == self.acknowledged {
             desk.counters.stalled.add(1);
             sockets.abort(self.id);

@@ -27,7 +27,8 @@ counters! {
     redirection "responses-3xx" "Responses that point elsewhere, or to what the client has.";
     client_error "responses-4xx" "Responses to requests that were wrong, or about what is not there.";
     server_error "responses-5xx" "Responses that say what this server cannot do.";
-    content_bytes "content-bytes" "Bytes of files and pages queued for sending, all by reference.";
+    content_bytes "content-bytes" "Bytes of files and pages queued for sending.";
+    content_copied "content-bytes-copied" "Of those, bytes copied behind a head to send pipelined answers together.";
     body_bytes "body-bytes" "Bytes of requests' bodies that were read, and dropped.";
     malformed "malformed" "Bytes that no request could be made of; the connection was closed.";
     no_head "no-head-memory" "Heads in part for which there was no memory; the connection was closed.";

@@ -77,7 +77,7 @@ pub struct Http<F: Frame> {
     partial_heads: u32,
     desk: Desk,
     /// At the place that the connection's token says, less one.
-    connections: Vec<Option<Connection<F::Payload>>>,
+    connections: Vec<Option<Connection<F>>>,
     free: Vec<u32>,
     /// Places of connections that wait for a buffer, each once.
     starved: VecDeque<u32>,
@@ -164,7 +164,7 @@ impl<F: Frame> Http<F> {
         &mut self,
         sockets: &mut Sockets<'_, F>,
         place: u32,
-        act: impl FnOnce(&mut Connection<F::Payload>, &mut Desk, &mut Sockets<'_, F>) -> Fate,
+        act: impl FnOnce(&mut Connection<F>, &mut Desk, &mut Sockets<'_, F>) -> Fate,
     ) {
         let Some(connection) = &mut self.connections[place as usize] else { return };
         match act(connection, &mut self.desk, sockets) {

@@ -87,6 +87,7 @@ limits! {
     tcp_payloads: u32 = Some(8_192), 64..=4_000_000, "Payloads that one worker's TCP holds: received and not read; and as many sent and not acknowledged.";
     udp_sockets: u32 = Some(64), 1..=65_536, "UDP sockets of one worker.";
     udp_datagrams: u32 = Some(1_024), 1..=65_536, "Datagrams of one worker that wait in its UDP sockets; and as many to be sent.";
+    tasks: u32 = Some(32_768), 1..=262_144, "Tasks of one worker's asynchronous programs, each; and as many timers that they wait for.";
     mbufs: Option<u32> = None, 1_024..=67_108_863, "Packet buffers of the pool; by default as many as the plan counts.";
 }
 

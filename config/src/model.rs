@@ -40,10 +40,19 @@ pub struct Config {
     pub neighbours: Vec<Neighbour>,
     /// What this host itself serves.
     pub services: Vec<Service>,
+    /// Whether the process has programs of its own beside them: not said by any file.
+    pub own_programs: bool,
     /// Bounds of everything that could grow.
     pub limits: Limits,
     /// The control socket.
     pub control: Control,
+}
+
+impl Config {
+    /// Whether anything runs on this host's own TCP and UDP.
+    pub fn has_programs(&self) -> bool {
+        self.own_programs || !self.services.is_empty()
+    }
 }
 
 /// `[dpdk]`: what DPDK's environment layer (EAL) is told.

@@ -270,7 +270,7 @@ fn mbufs(config: &Config, ports: &[PortPlan]) -> Result<MbufPlan, PlanError> {
     let more = if segments > 1 { u64::from(limits.reassembly_bytes) / u64::from(DATA_ROOM) } else { 0 };
     let reassembly = workers * (limits.reassembly_fragments() as u64 + more);
     let held = 2 * (u64::from(limits.tcp_payloads) + u64::from(limits.udp_datagrams));
-    let sockets = if config.services.is_empty() { 0 } else { workers * held * segments };
+    let sockets = if config.has_programs() { workers * held * segments } else { 0 };
     let needed = rx + tx + caches + bursts + rings + holds + reassembly + sockets;
     let least = rx + tx + caches;
     let total = match limits.mbufs {
@@ -317,7 +317,7 @@ fn memory(config: &Config, mbufs: &MbufPlan) -> Result<MemoryPlan, PlanError> {
         route_level1: 4 << 24,
         route_level2: config.limits.route_groups() as u64 * 256 * 4,
         adjacencies: u64::from(config.limits.adjacencies) * 64,
-        sockets: if config.services.is_empty() { 0 } else { socket_memory(config) },
+        sockets: if config.has_programs() { socket_memory(config) } else { 0 },
     })
 }
 

@@ -99,6 +99,7 @@ fn build(
         routes_file,
         neighbours,
         services,
+        own_programs: false,
         limits: raw.limits.limits,
         control: Control { socket },
     }))

@@ -146,6 +146,7 @@ fn defaults() {
         routes_file: None,
         neighbours: [],
         services: [],
+        own_programs: false,
         limits: Limits {
             routes: 1200000,
             adjacencies: 16384,
@@ -163,6 +164,7 @@ fn defaults() {
             tcp_payloads: 8192,
             udp_sockets: 64,
             udp_datagrams: 1024,
+            tasks: 32768,
             mbufs: None,
         },
         control: Control {

@@ -10,6 +10,7 @@ pub mod control;
 pub mod device;
 pub mod host;
 pub mod link;
+pub mod net;
 pub mod run;
 pub mod worker;
 

@@ -16,13 +16,13 @@ use tokio::net::UnixListener;
 use wire::{Instant, RssKey};
 
 use crate::api::{DropReport, PortReport, WorkerReport};
-use crate::app::{App, Services, StartError};
+use crate::app::{Services, StartError};
 use crate::control::server::{End, serve};
 use crate::control::{Control, PortInfo, SetupError, WorkerInfo};
 use crate::device::{Device, Env};
-use crate::host::Settings;
+use crate::host::{Programs, Settings};
 use crate::link::{Wake, control_link, mesh};
-use crate::worker::{Programs, Worker, WorkerIo};
+use crate::worker::{Apps, Worker, WorkerIo};
 
 /// Everything that is open and ready when the engine starts.
 pub struct Setup<D: Device> {
@@ -44,7 +44,13 @@ pub struct Setup<D: Device> {
     pub secret: [u8; 16],
     /// The straight path's instruction set.
     pub isa: Isa,
+    /// Makes the programs of a worker, given its number, beside those of the configuration's services. Called on
+    /// the worker's thread, once it is pinned to its core.
+    pub programs: MakePrograms<D>,
 }
+
+/// What makes a worker's programs.
+pub type MakePrograms<D> = Arc<dyn Fn(usize) -> Apps<D> + Send + Sync>;
 
 /// Why the engine did not start, or ended.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -109,18 +115,22 @@ pub fn run<D: Device, S: AsyncFnMut()>(
     let listener = listener().map_err(system)?;
     let signals = signals();
 
-    let Setup { config, ports, workers: io, storage, env, rss_key, seed, secret, isa } = setup;
+    let Setup { config, ports, workers: io, storage, env, rss_key, seed, secret, isa, programs } = setup;
     let (cores, poll) = (config.workers.cores.clone(), config.workers.poll);
     let wake = Arc::<Wake>::default();
     let mut control = Control::new(config, ports, storage, env.now(), seed)?;
     let services = Services::load(&control.config().services, io.len(), &env)?;
     control.watch_http(services.http());
-    let apps = (0..io.len()).map(|worker| services.programs(worker)).collect();
+    let programs: MakePrograms<D> = Arc::new(move |worker| {
+        let mut apps = services.programs(worker);
+        apps.extend(programs(worker));
+        apps
+    });
     let common = Common { wake: wake.clone(), rss_key, seed, secret, isa, now: env.now() };
-    let (workers, infos) = workers::<D>(&control, io, apps, &common)?;
+    let (workers, infos) = workers::<D>(&control, io, &common);
 
     let halt = Arc::<AtomicBool>::default();
-    let threads = start(workers, &cores, poll, &env, &halt)?;
+    let threads = start(workers, &cores, poll, &env, &programs, &halt)?;
     control.attach(env.now(), infos);
     ready();
     let control = Rc::new(RefCell::new(control));
@@ -167,35 +177,27 @@ pub struct Common {
     pub now: Instant,
 }
 
-/// The programs of one worker.
-pub type Apps<D> = Vec<Box<dyn App<<D as Device>::Frame>>>;
-
-/// The workers of a configuration, with the ends that [`Control::attach`] takes, but no threads yet. `io` and
-/// `apps` are in the order of [`config::Workers::cores`].
-///
-/// # Errors
-/// When a program cannot start.
+/// The workers of a configuration, with the ends that [`Control::attach`] takes, but no threads yet. `io` is
+/// in the order of [`config::Workers::cores`].
 pub fn workers<D: Device>(
     control: &Control,
     io: Vec<WorkerIo<D>>,
-    apps: Vec<Apps<D>>,
     common: &Common,
-) -> Result<(Vec<Worker<D>>, Vec<WorkerInfo>), StartError> {
+) -> (Vec<Worker<D>>, Vec<WorkerInfo>) {
     let (config, count) = (control.config(), io.len());
     let bounds = bounds(config);
     let meshes = mesh(count, config.limits.ring_packets as usize);
     let steering = Steering::new(0, count as u16, &common.rss_key);
     let macs: Vec<_> = control.port_macs().collect();
-    let make = |(((at, io), apps), mesh)| {
+    let make = |((at, io), mesh)| {
         let steering = Steering { me: at as u16, ..steering.clone() };
         let interfaces = control.interfaces().clone();
-        let settings = Settings::new(config, &interfaces, &steering, &common.rss_key, common.secret);
+        let settings = Settings::new(config, &interfaces, &steering, common);
         let adjacencies = control.adjacency_table();
         let mut router = Router::new(interfaces, &macs, adjacencies, steering, &bounds, common.seed);
         router.set_isa(common.isa);
         let (link, end) = control_link(&common.wake);
-        let programs = Programs { settings, apps, now: common.now };
-        let worker = Worker::new(io, router, control.fib(), end, mesh, &bounds, programs)?;
+        let worker = Worker::new(io, router, control.fib(), end, mesh, &bounds, settings);
         let info = WorkerInfo {
             core: config.workers.cores[at],
             isa: common.isa.name(),
@@ -204,9 +206,9 @@ pub fn workers<D: Device>(
             host: worker.host_counters().clone(),
             loops: worker.loop_counters().clone(),
         };
-        Ok((worker, info))
+        (worker, info)
     };
-    io.into_iter().enumerate().zip(apps).zip(meshes).map(make).collect()
+    io.into_iter().enumerate().zip(meshes).map(make).unzip()
 }
 
 /// The router's bounds, as the configuration has them.
@@ -238,20 +240,22 @@ fn start<D: Device>(
     cores: &[u16],
     poll: Poll,
     env: &D::Env,
+    programs: &MakePrograms<D>,
     stop: &Arc<AtomicBool>,
 ) -> Result<Vec<Thread<D>>, EngineError> {
     let (told, heard) = std::sync::mpsc::channel();
     let mut threads = Vec::new();
     let mut failed = None;
     for (at, (mut worker, &core)) in workers.into_iter().zip(cores).enumerate() {
-        let (env, stop, told) = (env.clone(), stop.clone(), told.clone());
+        let (env, programs, stop, told) = (env.clone(), programs.clone(), stop.clone(), told.clone());
         let thread = std::thread::Builder::new().name(format!("worker-{at}")).spawn(move || {
-            let guard = enter::<D>(&env, core);
+            let entered = enter::<D>(&env, core).map_err(|why| EngineError::Worker { worker: at, core, why });
+            let ready = entered.and_then(|guard| Ok((guard, worker.start(programs(at), env.now())?)));
             // Whoever listens has given up already if it does not hear this.
-            let _heard = told.send((at, core, guard.as_ref().err().cloned()));
+            let _heard = told.send(ready.as_ref().err().cloned());
             drop(told);
-            if guard.is_ok() {
-                poll_until_stop(&mut worker, poll, &env, &stop);
+            if let Ok((_guard, mut programs)) = ready {
+                poll_until_stop(&mut worker, &mut programs, poll, &env, &stop);
             }
             worker
         });
@@ -261,10 +265,7 @@ fn start<D: Device>(
         }
     }
     drop(told);
-    let unready = |(worker, core, why): (usize, u16, Option<String>)| {
-        why.map(|why| EngineError::Worker { worker, core, why })
-    };
-    match failed.or_else(|| heard.iter().find_map(unready)) {
+    match failed.or_else(|| heard.iter().flatten().next()) {
         None => Ok(threads),
         Some(error) => {
             stop.store(true, Ordering::Release);
@@ -284,14 +285,20 @@ fn enter<D: Device>(env: &D::Env, core: u16) -> Result<<D::Env as Env>::ThreadGu
     env.enter_thread()
 }
 
-fn poll_until_stop<D: Device>(worker: &mut Worker<D>, poll: Poll, env: &D::Env, stop: &AtomicBool) {
+fn poll_until_stop<D: Device>(
+    worker: &mut Worker<D>,
+    programs: &mut Programs<D::Frame>,
+    poll: Poll,
+    env: &D::Env,
+    stop: &AtomicBool,
+) {
     let mut rest = Rest::new(poll);
     let mut now = env.now();
     while !stop.load(Ordering::Relaxed) {
-        let busy = worker.poll_once(now);
+        let busy = worker.poll_once(programs, now);
         let then = env.now();
         worker.account(busy, then.since(now).as_nanos() as u64);
-        now = if rest.after(busy, || worker.idle_for(then)) { env.now() } else { then };
+        now = if rest.after(busy, || worker.idle_for(programs, then)) { env.now() } else { then };
     }
 }
 

@@ -16,7 +16,7 @@ use crate::app::{App, StartError};
 use crate::device::Device;
 pub use crate::egress::Egress;
 use crate::egress::{Egresses, FLUSH_AT};
-use crate::host::{Host, HostCounters, Lent, Sender, Settings, deliver};
+use crate::host::{Host, HostCounters, Lent, Programs, Sender, Settings, deliver};
 use crate::link::{Command, HandOver, Mesh, Up, WorkerEnd};
 
 /// A worker's queues.
@@ -60,24 +60,14 @@ pub struct Worker<D: Device> {
     loops: Arc<LoopCounters>,
 }
 
+/// The programs of one worker, not started yet.
+pub type Apps<D> = Vec<Box<dyn App<<D as Device>::Frame>>>;
+
 /// How often waiting frames are looked through for those that waited too long.
 const TIMEOUT_EVERY: Duration = Duration::from_millis(100);
 
-/// What a worker runs on top of the router.
-pub struct Programs<D: Device> {
-    /// Bounds of TCP and UDP.
-    pub settings: Settings,
-    /// The programs, not started yet.
-    pub apps: Vec<Box<dyn App<D::Frame>>>,
-    /// The time now.
-    pub now: Instant,
-}
-
 impl<D: Device> Worker<D> {
-    /// A worker that has not run yet. Its programs have started.
-    ///
-    /// # Errors
-    /// [`StartError`] of the first program that could not.
+    /// A worker that has not run yet. `settings` bound its TCP and UDP.
     pub fn new(
         io: WorkerIo<D>,
         router: Router<D::Frame>,
@@ -85,17 +75,13 @@ impl<D: Device> Worker<D> {
         control: WorkerEnd,
         mesh: Mesh<D::Frame>,
         bounds: &Bounds,
-        programs: Programs<D>,
-    ) -> Result<Self, StartError> {
+        settings: Settings,
+    ) -> Self {
         let (ports, burst) = (io.tx.len(), bounds.burst);
         let counters = router.counters().clone();
-        let Programs { settings, apps, now } = programs;
-        let mut host = Host::new(settings, apps, now);
-        let mut pool = io.pool;
-        host.start(Lent { now, pool: &mut pool, source: &|to| router.source_towards(&fib, to) })?;
-        Ok(Worker {
+        Worker {
             rx: io.rx,
-            pool,
+            pool: io.pool,
             router,
             fib,
             control,
@@ -103,12 +89,22 @@ impl<D: Device> Worker<D> {
             egresses: Egresses::new(io.tx, mesh.to, counters.clone()),
             out: Output::new(ports, burst),
             frames: Vec::with_capacity(burst),
-            host,
+            host: Host::new(settings),
             burst,
             next_timeout: Instant::ZERO,
             counters,
             loops: Arc::default(),
-        })
+        }
+    }
+
+    /// Starts the programs. To be called once, on the thread that is going to poll.
+    ///
+    /// # Errors
+    /// [`StartError`] of the first program that could not.
+    pub fn start(&mut self, apps: Apps<D>, now: Instant) -> Result<Programs<D::Frame>, StartError> {
+        let (router, fib) = (&self.router, &self.fib);
+        self.host
+            .start(apps, Lent { now, pool: &mut self.pool, source: &|to| router.source_towards(fib, to) })
     }
 
     /// How it spends its time.
@@ -127,13 +123,13 @@ impl<D: Device> Worker<D> {
     }
 
     /// How long there is nothing to do, if nothing arrives; `None`: for ever.
-    pub fn idle_for(&self, now: Instant) -> Option<Duration> {
-        self.host.idle_for(now)
+    pub fn idle_for(&self, programs: &Programs<D::Frame>, now: Instant) -> Option<Duration> {
+        self.host.idle_for(programs, now)
     }
 
     /// One loop. Gives whether there was anything to do.
     #[inline]
-    pub fn poll_once(&mut self, now: Instant) -> bool {
+    pub fn poll_once(&mut self, programs: &mut Programs<D::Frame>, now: Instant) -> bool {
         let mut busy = self.take_commands(now);
         for at in 0..self.rx.len() {
             busy |= self.poll_queue(at, now);
@@ -145,7 +141,7 @@ impl<D: Device> Worker<D> {
         }
         busy |= self.host.handle_timeout(now);
         self.leave(now);
-        busy |= self.serve(now);
+        busy |= self.serve(programs, now);
         self.loops.loops.add(1);
         busy
     }
@@ -212,9 +208,7 @@ impl<D: Device> Worker<D> {
                 drop(self.control.events.push(Up::Look(look)));
             }
             Command::Stop => {
-                let (router, fib) = (&self.router, &self.fib);
-                let source = |to| router.source_towards(fib, to);
-                self.host.stop(Lent { now, pool: &mut self.pool, source: &source });
+                self.host.stop(now);
                 self.host.publish(self.egresses.is_waiting());
                 self.next_timeout = now;
             }
@@ -303,12 +297,9 @@ impl<D: Device> Worker<D> {
         }
     }
 
-    /// Until all is finished: some more in each loop, and the control thread sees how far it is.
+    /// Until all is finished the control thread sees in each loop how far it is.
     fn go_on_stopping(&mut self, now: Instant) {
         self.next_timeout = now;
-        let (router, fib) = (&self.router, &self.fib);
-        let source = |to| router.source_towards(fib, to);
-        self.host.stop_connections(Lent { now, pool: &mut self.pool, source: &source });
         if self.host.counters().is_at_rest() {
             self.control.wake.wake();
         }
@@ -316,10 +307,14 @@ impl<D: Device> Worker<D> {
 
     /// Programs, and then what TCP and UDP have to send: answers carry the ACKs of what they answer.
     #[inline]
-    fn serve(&mut self, now: Instant) -> bool {
+    fn serve(&mut self, programs: &mut Programs<D::Frame>, now: Instant) -> bool {
         let (router, fib) = (&self.router, &self.fib);
         let source = |to| router.source_towards(fib, to);
-        let busy = self.host.run_apps(Lent { now, pool: &mut self.pool, source: &source });
+        let mut lent = Lent { now, pool: &mut self.pool, source: &source };
+        if self.host.is_stopping() {
+            self.host.stop_programs(programs, &mut lent);
+        }
+        let busy = self.host.run_apps(programs, &mut lent);
         if !self.host.wants_to_transmit() {
             return busy;
         }

@@ -13,7 +13,7 @@ use common::{Net, SimDevice, SimEnv, two_ports};
 use engine::app::echo::Echo;
 use engine::app::{App, Content, Event, Produce, Pulled, Sockets, StartError};
 use engine::device::Env;
-use engine::run::Apps;
+use engine::worker::Apps;
 use l2l3::forward::Isa;
 use sim::SimFrame;
 use tcp::connection::News;

@@ -9,13 +9,15 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use common::peer::Peer;
 use common::{Net, host, mac, port_mac, two_ports, udp_frame};
+use engine::net::{Executor, TcpListener, UdpSocket};
 use l2l3::forward::Isa;
 use sim::builder::{self, Flow, Ipv4, Tcp};
-use sim::{Rng, mutate};
+use sim::{Rng, SimFrame, mutate};
 use wire::MacAddr;
 
 struct Counting;
@@ -88,40 +90,14 @@ fn net(cores: &str, isa: Isa) -> Net {
     net
 }
 
-/// Echoes at steady state: every loop of it.
+const SERVICE: &str = "[[service]]\nkind = \"echo\"\n";
+
+/// Echoes at steady state: every loop of it. Some connections are opened and closed, too.
 #[test]
 fn echo() {
     for cores in ["[0]", "[0, 1]"] {
-        let mut net = Net::new(&two_ports(cores, "[[service]]\nkind = \"echo\"\n"));
-        let mut peer = Peer::new(&mut net, LAN, 10, A, tcp::Config::default());
-        let us = |port| std::net::SocketAddrV4::new(US.into(), port);
-        let ids: Vec<_> = (0..8).map(|n| peer.connect_from(net.now(), 5000 + n, us(7))).collect();
-        peer.settle(&mut net);
-        let (mut total, mut back) = (0, 0);
-        for round in 0..400_u32 {
-            for id in &ids {
-                peer.give(net.now(), *id, &[7; 3000][..1 + round as usize * 7]);
-            }
-            // Some are opened and closed, too.
-            let brief = peer.connect(net.now(), us(7));
-            net.inject(LAN, 0, &udp_frame(LAN, A, US, (9, 7), b"a datagram"));
-            for _ in 0..6 {
-                let now = net.clock.advance(Duration::from_micros(700));
-                for worker in &mut net.workers {
-                    total += calls(|| _ = worker.poll_once(now));
-                }
-                net.control.poll(now);
-                net.hear();
-                peer.step(&mut net);
-            }
-            back += ids.iter().map(|id| peer.take(net.now(), *id).0.len()).sum::<usize>();
-            peer.shard.close(net.now(), brief);
-            net.take_sent();
-        }
-        assert!(back > 4_000_000, "{back}");
-        assert_eq!(total, 0, "on cores {cores}");
-        peer.settle(&mut net);
-        net.finish();
+        let net = Net::new(&two_ports(cores, SERVICE));
+        assert_eq!(calls_of_echo(net, true), 0, "on cores {cores}");
     }
 }
 
@@ -146,7 +122,7 @@ fn http() {
     for cores in ["[0]", "[0, 1]"] {
         let mut net = Net::new(&two_ports(cores, &service));
         let mut peer = Peer::new(&mut net, LAN, 10, A, tcp::Config::default());
-        let us = std::net::SocketAddrV4::new(US.into(), 80);
+        let us = SocketAddrV4::new(US.into(), 80);
         let ids: Vec<_> = (0..8).map(|n| peer.connect_from(net.now(), 5000 + n, us)).collect();
         peer.settle(&mut net);
         let (mut total, mut back) = (0, 0);
@@ -182,6 +158,78 @@ fn http() {
         peer.settle(&mut net);
         net.finish();
     }
+}
+
+/// The same by a task a connection.
+#[test]
+fn echo_by_tasks() {
+    for cores in ["[0]", "[0, 1]"] {
+        let net = Net::with_apps(&two_ports(cores, SERVICE), Isa::detect(), || {
+            vec![Box::new(Executor::new(100, echo_task))]
+        });
+        assert_eq!(calls_of_echo(net, false), 0, "on cores {cores}");
+    }
+}
+
+async fn echo_task(net: engine::net::Net<SimFrame>) -> std::io::Result<()> {
+    let here = SocketAddrV4::new(US.into(), 7);
+    let (listener, socket) = (TcpListener::bind(&net, here).await?, UdpSocket::bind(&net, here).await?);
+    net.spawn_local(async move {
+        loop {
+            let datagram = socket.recv_from().await?;
+            socket.send_to(datagram.payload, datagram.source, None).await?;
+        }
+        #[expect(unreachable_code, reason = "it says what the task gives")]
+        std::io::Result::Ok(())
+    })?;
+    loop {
+        let stream = listener.accept().await?;
+        let inner = net.clone();
+        net.spawn_local(async move {
+            while let Ok(Some(bytes)) = inner.timeout(Duration::from_secs(30), stream.recv()).await? {
+                stream.send(bytes).await?;
+            }
+            std::io::Result::Ok(())
+        })?;
+    }
+}
+
+/// Calls of the allocator in the loops of an echo server, once eight connections have warmed up.
+fn calls_of_echo(mut net: Net, brief: bool) -> u64 {
+    let mut peer = Peer::new(&mut net, LAN, 10, A, tcp::Config::default());
+    let us = |port| SocketAddrV4::new(US.into(), port);
+    let ids: Vec<_> = (0..8).map(|n| peer.connect_from(net.now(), 5000 + n, us(7))).collect();
+    peer.settle(&mut net);
+    let (mut total, mut back) = (0, 0);
+    for round in 0..400_u32 {
+        for id in &ids {
+            peer.give(net.now(), *id, &[7; 3000][..1 + round as usize * 7]);
+        }
+        let brief = brief.then(|| peer.connect(net.now(), us(7)));
+        net.inject(LAN, 0, &udp_frame(LAN, A, US, (9, 7), b"a datagram"));
+        for _ in 0..6 {
+            let now = net.clock.advance(Duration::from_micros(700));
+            for worker in &mut net.workers {
+                total += calls(|| _ = worker.poll_once(now));
+            }
+            net.control.poll(now);
+            net.hear();
+            peer.step(&mut net);
+        }
+        back += ids.iter().map(|id| peer.take(net.now(), *id).0.len()).sum::<usize>();
+        if let Some(id) = brief {
+            peer.shard.close(net.now(), id);
+        }
+        if round < 10 && brief.is_none() {
+            // Queues are made when they are used first.
+            total = 0;
+        }
+        net.take_sent();
+    }
+    assert!(back > 4_000_000, "{back}");
+    peer.settle(&mut net);
+    net.finish();
+    total
 }
 
 /// Feeds the frames that `make` gives for each round, and counts the allocator's calls in the loops.

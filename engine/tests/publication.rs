@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Net, crowd_mac, port_mac, two_ports, udp_frame};
+use common::{Net, Running, crowd_mac, port_mac, two_ports, udp_frame};
 use sim::builder;
 use wire::DropReason;
 
@@ -32,11 +32,12 @@ fn packets_never_go_to_another_neighbour() {
     let right = AtomicU64::new(0);
     let counters: Vec<_> = workers.iter().map(|worker| worker.counters().clone()).collect();
     std::thread::scope(|scope| {
-        for mut worker in workers {
+        for Running { mut worker, .. } in workers {
             let (clock, done) = (&clock, &done);
             scope.spawn(move || {
+                let mut programs = worker.start(vec![], clock.now()).unwrap();
                 while !done.load(Ordering::Relaxed) {
-                    if !worker.poll_once(clock.now()) {
+                    if !worker.poll_once(&mut programs, clock.now()) {
                         std::thread::yield_now();
                     }
                 }

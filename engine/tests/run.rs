@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use common::{Parts, SimDevice, SimEnv, Wire, config, host, parts, two_ports};
@@ -61,6 +61,7 @@ fn start(text: &str, env: SimEnv, prepare: impl FnOnce(&Path)) -> Running {
             seed: 3,
             secret: [3; 16],
             isa: Isa::detect(),
+            programs: Arc::new(|_| vec![]),
         };
         let lines = RefCell::new(vec![]);
         let stop = async move || {

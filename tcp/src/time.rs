@@ -49,6 +49,12 @@ impl Tick {
         Tick(self.0.wrapping_add(nanos.div_ceil(1 << Self::SHIFT) as u32))
     }
 
+    /// When the tick begins, or the one of `now` if it is past.
+    pub fn begin(self, now: Instant) -> Instant {
+        let now_begins = Instant::from_nanos(now.as_nanos() >> Self::SHIFT << Self::SHIFT);
+        now_begins + self.since(Tick::at(now))
+    }
+
     /// Whether this tick comes before `other`.
     pub const fn before(self, other: Tick) -> bool {
         (self.0.wrapping_sub(other.0) as i32) < 0

@@ -1,19 +1,23 @@
-//! `sluice run`: from the configuration file to DPDK, ports and workers, and back.
+//! From the configuration to DPDK, ports and workers with their programs, and back.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use config::{Caps, Config, Huge, Plan, TxAssignment};
+use engine::app::App;
 use engine::control::PortInfo;
-use engine::run::{EngineError, Report, Setup};
+use engine::net::{Executor, Net};
+use engine::run::{EngineError, MakePrograms, Report, Setup};
 use engine::worker::{Egress, WorkerIo};
 use l2l3::fib::{Storage, layout};
 use l2l3::forward::Isa;
 use l2l3::interface::PortId;
-use pmd::{Eal, EalConfig, Errno, HugeTable, Mempool, Port, PortConfig, TscClock};
+use pmd::{Eal, EalConfig, Errno, HugeTable, Mbuf, Mempool, Port, PortConfig, TscClock};
 use tokio::signal::unix::{SignalKind, signal};
 use wire::RssKey;
 
@@ -24,23 +28,49 @@ use crate::{check, show};
 type Error = Box<dyn std::error::Error>;
 
 /// Runs the router that `file` describes.
-pub(crate) fn run(file: &Path) -> ExitCode {
-    let config = match check::load(file) {
-        Ok(config) => config,
-        Err(code) => return code,
-    };
-    run_config(config)
-}
-
-/// Runs what `config` describes.
-pub(crate) fn run_config(config: Config) -> ExitCode {
-    match start(config) {
-        Ok(report) => finish(&report),
-        Err(error) => crate::fail(error),
+pub(crate) fn run_file(file: &Path) -> ExitCode {
+    match check::load(file) {
+        Ok(config) => run(config),
+        Err(code) => code,
     }
 }
 
-fn start(config: Config) -> Result<Report, Error> {
+/// Runs what a configuration describes, and its services, until SIGINT or SIGTERM. Prints what an operator
+/// wants to know.
+pub fn run(config: Config) -> ExitCode {
+    finish(start(config, Arc::new(|_| Vec::new())))
+}
+
+/// As [`run`], with programs of one's own beside the services: what `programs` makes for each worker.
+pub fn run_with(
+    mut config: Config,
+    programs: impl Fn(&Worker<'_>) -> Vec<Box<dyn App<Mbuf>>> + Send + Sync + 'static,
+) -> ExitCode {
+    config.own_programs = true;
+    let of = config.clone();
+    finish(start(config, Arc::new(move |index| programs(&Worker { index, config: &of }))))
+}
+
+/// A worker whose programs are made: called on its thread, once it is pinned to its core. They stay there, so that
+/// they need not be `Send`, and what they allocate lies near.
+pub struct Worker<'a> {
+    /// Its number, from 0.
+    pub index: usize,
+    /// What all have in common.
+    pub config: &'a Config,
+}
+
+impl Worker<'_> {
+    /// A program of tasks, the first of which is what `main` gives.
+    pub fn tasks<M>(&self, main: impl FnOnce(Net<Mbuf>) -> M + 'static) -> Box<dyn App<Mbuf>>
+    where
+        M: Future<Output = io::Result<()>> + 'static,
+    {
+        Box::new(Executor::new(self.config.limits.tasks as usize, main))
+    }
+}
+
+fn start(config: Config, programs: MakePrograms<Dpdk>) -> Result<Report, Error> {
     refuse_twin(&config)?;
     let isa = straight_path(&config)?;
     let eal = Eal::init(&eal_config(&config))?;
@@ -66,10 +96,11 @@ fn start(config: Config) -> Result<Report, Error> {
         seed: seed(),
         secret: secret()?,
         isa,
+        programs,
     };
     let listen = || {
         engine::control::server::bind(&socket)
-            .map_err(|error| std::io::Error::new(error.kind(), format!("{}: {error}", socket.display())))
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", socket.display())))
     };
     let ready = || println!("{name} runs: straight path {}, control socket {}", isa.name(), socket.display());
     Ok(engine::run::run(setup, listen, signalled, ready, |line| eprintln!("sluice: {line}"))?)
@@ -192,11 +223,11 @@ fn caps(port: &Port) -> Result<Caps, pmd::Error> {
 }
 
 /// Whether every frame lies in one mbuf that nothing else refers to, so that devices may take and free them
-/// the fast way. What services send refers to payload.
+/// the fast way. What programs send refers to payload.
 fn single_segment(config: &Config, plan: &Plan) -> bool {
     // The headers of a tagged frame come on top of the MTU.
     let longest = plan.ports.iter().map(|port| port.mtu).max().unwrap_or(0) + 18;
-    config.services.is_empty() && longest <= plan.mbufs.data_room
+    !config.has_programs() && longest <= plan.mbufs.data_room
 }
 
 /// Makes a pool on each NUMA node that has a port, then sets the ports up and starts them. Gives the
@@ -295,7 +326,7 @@ fn route_memory(eal: &Eal, config: &Config) -> Option<(Storage, Storage)> {
 }
 
 /// Something that must not be guessed, from the operating system.
-fn secret() -> std::io::Result<[u8; 16]> {
+fn secret() -> io::Result<[u8; 16]> {
     use std::io::Read;
     let mut secret = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut secret)?;
@@ -309,7 +340,11 @@ fn seed() -> u64 {
 }
 
 /// Prints how it all ended.
-fn finish(report: &Report) -> ExitCode {
+fn finish(ended: Result<Report, Error>) -> ExitCode {
+    let report = match ended {
+        Ok(report) => report,
+        Err(error) => return crate::fail(error),
+    };
     println!("\n{}\n", show::ports(&report.ports));
     println!("{}\n", show::drops(&report.drops, false));
     println!("{}\n", show::workers(&report.workers));

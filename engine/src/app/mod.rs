@@ -41,7 +41,7 @@ pub struct StartError(pub String);
 
 /// A program, as one worker runs it. `F` is what the device's frames are; what is received are their
 /// payloads.
-pub trait App<F: Frame>: Send {
+pub trait App<F: Frame> {
     /// Opens what the program listens on. Called once, before the worker runs. Every worker has a listener
     /// of its own at the same address: each accepts the connections whose flows it owns.
     ///

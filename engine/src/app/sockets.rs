@@ -58,6 +58,7 @@ pub struct Sockets<'a, F: Frame> {
     pub(crate) pool: &'a mut dyn FramePool<Frame = F>,
     pub(crate) owners: &'a mut Owners,
     pub(crate) source: Source<'a>,
+    pub(crate) copied: &'a mut u64,
     /// The program's number.
     pub(crate) app: u8,
 }
@@ -141,6 +142,11 @@ impl<F: Frame> Sockets<'_, F> {
         content: impl Into<Content<F::Payload>>,
     ) -> Result<(), SendError<F::Payload>> {
         self.tcp.send_more(self.now, id, content, true)
+    }
+
+    /// Counts bytes of payload that the program has copied: `payload-bytes-copied` shows them.
+    pub fn count_copied(&mut self, bytes: u64) {
+        *self.copied += bytes;
     }
 
     /// Closes our side, after what is queued. Receiving goes on.

@@ -10,7 +10,7 @@ pub struct HostCounters {
     /// In the order of [`Counters::iter`].
     events: Box<[Counter]>,
     gauges: [Counter; Gauge::ALL.len()],
-    /// Bytes of payload that were copied to be sent.
+    /// Bytes of payload that were copied.
     pub copied: Counter,
     /// Connections that are not over, half-open ones among them.
     pub open: Counter,
@@ -104,7 +104,7 @@ impl HostCounters {
         let names = Counters::default();
         let names: Vec<_> = names.iter().map(|(name, _, text)| (name, text)).collect();
         let events = self.events.iter().zip(names).map(|(copy, (name, text))| (name, copy.get(), text));
-        let text = "Bytes of payload that were copied to be sent: in many small pieces, or where no device can read them.";
+        let text = "Bytes of payload that were copied: what is sent in many small pieces or lies where no device can read it, and what adapters copy.";
         gauges.chain(events).chain([("payload-bytes-copied", self.copied.get(), text)])
     }
 }

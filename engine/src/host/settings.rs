@@ -4,9 +4,10 @@ use config::Config;
 use l2l3::interface::Interfaces;
 use l2l3::router::Steering;
 use tcp::ports::SourcePorts;
-use wire::RssKey;
+use wire::Instant;
 
 use super::UdpLimits;
+use crate::run::Common;
 
 /// What one worker's host part is made with.
 pub struct Settings {
@@ -20,20 +21,16 @@ pub struct Settings {
     pub me: u16,
     /// How many workers there are.
     pub workers: u16,
+    /// The time now.
+    pub now: Instant,
 }
 
 impl Settings {
-    /// Those of the worker that `steering` names. Without a service to run, the tables are as small as they
-    /// can be. `secret` is what initial sequence numbers, SYN cookies and hashes are keyed by.
-    pub fn new(
-        config: &Config,
-        interfaces: &Interfaces,
-        steering: &Steering,
-        key: &RssKey,
-        secret: [u8; 16],
-    ) -> Self {
+    /// Those of the worker that `steering` names. Without a program to run, the tables are as small as they
+    /// can be.
+    pub fn new(config: &Config, interfaces: &Interfaces, steering: &Steering, common: &Common) -> Self {
         let limits = &config.limits;
-        let most = |limit: u32| if config.services.is_empty() { 1 } else { limit };
+        let most = |limit: u32| if config.has_programs() { limit } else { 1 };
         let payloads = most(limits.tcp_payloads);
         let datagrams = most(limits.udp_datagrams) as usize;
         let tcp = tcp::Config {
@@ -46,13 +43,13 @@ impl Settings {
             // As much as so many full Ethernet frames carry: buffers do not grow past what frames there are.
             memory: u64::from(payloads) * 1460,
             mtu: path_mtu(interfaces),
-            secret,
+            secret: common.secret,
             ..tcp::Config::default()
         };
         let range = SourcePorts::DEFAULT_RANGE;
         Settings {
             tcp,
-            ports: SourcePorts::new(key, &steering.reta, steering.me, range, secret),
+            ports: SourcePorts::new(&common.rss_key, &steering.reta, steering.me, range, common.secret),
             udp: UdpLimits {
                 sockets: most(limits.udp_sockets) as usize,
                 received: datagrams,
@@ -61,6 +58,7 @@ impl Settings {
             },
             me: steering.me,
             workers: config.workers.cores.len() as u16,
+            now: common.now,
         }
     }
 }

@@ -2,47 +2,63 @@
 
 use wire::{Frame, Instant};
 
-use super::{Host, Lent, Running};
+use super::{Host, Lent, Programs};
 use crate::app::{Owners, Sockets};
 
 /// Connections whose programs are told in one loop.
 const TELL_AT_ONCE: u32 = 256;
 
+/// How far the end is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stopping {
+    /// Not asked for.
+    No,
+    /// The programs are to be told.
+    Asked,
+    /// They are told of each connection: the next one's slot.
+    From(u32),
+}
+
 impl<F: Frame> Host<F> {
-    /// Listens no more, and tells the programs to finish.
-    pub(crate) fn stop(&mut self, mut lent: Lent<'_, F>) {
-        if self.stopping.is_some() {
+    /// Listens no more. The programs are told by [`stop_programs`](Self::stop_programs).
+    pub(crate) fn stop(&mut self, now: Instant) {
+        if self.is_stopping() {
             return;
         }
-        self.stopping = Some(0);
+        self.stopping = Stopping::Asked;
         for listener in self.owners.take_listeners() {
-            self.tcp.close_listener(lent.now, listener);
+            self.tcp.close_listener(now, listener);
         }
-        self.each_app(&mut lent, |running, sockets| {
-            running.app.stop(sockets);
-            Ok(())
-        })
-        .unwrap_or(());
     }
 
     /// Whether it was told to stop.
-    pub(crate) const fn is_stopping(&self) -> bool {
-        self.stopping.is_some()
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping != Stopping::No
     }
 
-    /// Tells programs of some more connections that they are to finish.
-    pub(crate) fn stop_connections(&mut self, lent: Lent<'_, F>) {
-        let Lent { now, pool, source } = lent;
+    /// Once it was told to stop, in each loop: tells the programs, and then of some more connections that they
+    /// are to finish.
+    #[cold]
+    pub(crate) fn stop_programs(&mut self, programs: &mut Programs<F>, lent: &mut Lent<'_, F>) {
+        if self.stopping == Stopping::Asked {
+            self.stopping = Stopping::From(0);
+            self.each_app(programs, lent, |program, sockets| {
+                program.app.stop(sockets);
+                Ok(())
+            })
+            .unwrap_or(());
+        }
         for _ in 0..TELL_AT_ONCE {
-            let Some((id, next)) = self.stopping.and_then(|from| self.tcp.next_connection(from)) else {
-                return;
-            };
-            self.stopping = Some(next);
+            let Stopping::From(from) = self.stopping else { return };
+            let Some((id, next)) = self.tcp.next_connection(from) else { return };
+            self.stopping = Stopping::From(next);
             let app = Owners::of_token(self.tcp.token(id).unwrap_or(0));
-            let Host { tcp, udp, owners, apps, .. } = self;
-            if let Some(Running { app: program, .. }) = apps.get_mut(app) {
-                let mut sockets = Sockets { now, tcp, udp, pool, owners, source, app: app as u8 };
-                program.stop_connection(&mut sockets, id);
+            let Host { tcp, udp, owners, copied, .. } = self;
+            let Lent { now, source, .. } = *lent;
+            if let Some(program) = programs.0.get_mut(app) {
+                let mut sockets =
+                    Sockets { now, tcp, udp, pool: &mut *lent.pool, owners, copied, source, app: app as u8 };
+                program.app.stop_connection(&mut sockets, id);
             }
         }
     }

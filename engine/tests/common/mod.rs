@@ -12,12 +12,13 @@ use std::time::Duration;
 
 use config::{Config, Machine};
 use engine::api::{NeighbourReport, PortStatus, Reply, Request, Route};
-use engine::app::Services;
+use engine::app::{Services, StartError};
 use engine::control::{Control, PortInfo};
 use engine::device::{Device, Env, PortHandle};
+use engine::host::Programs;
 use engine::link::Wake;
-use engine::run::{Apps, Common, workers};
-use engine::worker::{Egress, Worker, WorkerIo};
+use engine::run::{Common, workers};
+use engine::worker::{Apps, Egress, Worker, WorkerIo};
 use l2l3::forward::Isa;
 use l2l3::interface::PortId;
 use l2l3::router::Books;
@@ -232,12 +233,42 @@ impl Sent {
     }
 }
 
+/// A worker with its programs.
+pub(crate) struct Running {
+    pub(crate) worker: Worker<SimDevice>,
+    programs: Programs<SimFrame>,
+}
+
+impl Running {
+    pub(crate) fn poll_once(&mut self, now: Instant) -> bool {
+        self.worker.poll_once(&mut self.programs, now)
+    }
+
+    pub(crate) fn idle_for(&self, now: Instant) -> Option<Duration> {
+        self.worker.idle_for(&self.programs, now)
+    }
+}
+
+impl std::ops::Deref for Running {
+    type Target = Worker<SimDevice>;
+
+    fn deref(&self) -> &Worker<SimDevice> {
+        &self.worker
+    }
+}
+
+impl std::ops::DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Worker<SimDevice> {
+        &mut self.worker
+    }
+}
+
 /// An engine without threads, in virtual time.
 pub(crate) struct Net {
     pub(crate) clock: Clock,
     pub(crate) pool: SimPool,
     pub(crate) control: Control,
-    pub(crate) workers: Vec<Worker<SimDevice>>,
+    pub(crate) workers: Vec<Running>,
     pub(crate) wires: Vec<Wire>,
     pub(crate) handles: Vec<SimPort>,
     /// With the port of each.
@@ -271,6 +302,15 @@ impl Net {
 
     /// With programs that the configuration does not name; it must name one, or there is room for none.
     pub(crate) fn with_apps(text: &str, isa: Isa, apps: impl Fn() -> Apps<SimDevice>) -> Net {
+        Net::try_with_apps(text, isa, apps).unwrap()
+    }
+
+    /// As [`with_apps`](Self::with_apps), with programs that may not start.
+    pub(crate) fn try_with_apps(
+        text: &str,
+        isa: Isa,
+        apps: impl Fn() -> Apps<SimDevice>,
+    ) -> Result<Net, StartError> {
         Net::with_devices(text, isa, apps, |_, queue| Tx::Prompt(queue))
     }
 
@@ -278,10 +318,11 @@ impl Net {
     pub(crate) fn with_slow_devices(text: &str, apps: impl Fn() -> Apps<SimDevice>, seed: u64) -> Net {
         let mut rng = Rng::new(seed);
         let config = SlowConfig { depth: 1024, longest: Duration::from_secs(1), loss: 0.02 };
-        Net::with_devices(text, Isa::detect(), apps, |clock, queue| {
+        let slow = |clock: &Clock, queue| {
             let rng = Rng::new(rng.next_u64());
             Tx::Slow(SlowTx::new(queue, config.clone(), clock.clone(), rng))
-        })
+        };
+        Net::with_devices(text, Isa::detect(), apps, slow).unwrap()
     }
 
     fn with_devices(
@@ -289,7 +330,7 @@ impl Net {
         isa: Isa,
         apps: impl Fn() -> Apps<SimDevice>,
         mut device: impl FnMut(&Clock, SimTx) -> Tx,
-    ) -> Net {
+    ) -> Result<Net, StartError> {
         let Parts { config, ports, handles, mut io, wires, pool } = parts(config(text));
         let clock = Clock::new();
         clock.advance(Duration::from_secs(1));
@@ -301,12 +342,16 @@ impl Net {
         }
         let wake = Arc::<Wake>::default();
         let mut control = Control::new(config, ports, None, clock.now(), 7).unwrap();
-        let apps = io.iter().map(|_| apps()).collect();
         let (rss_key, secret) = (RssKey::SYMMETRIC, *b"a secret of ours");
         let common = Common { wake, rss_key, seed: 7, secret, isa, now: clock.now() };
-        let (workers, infos) = workers::<SimDevice>(&control, io, apps, &common).unwrap();
+        let (workers, infos) = workers::<SimDevice>(&control, io, &common);
+        let start = |mut worker: Worker<SimDevice>| {
+            let programs = worker.start(apps(), clock.now())?;
+            Ok(Running { worker, programs })
+        };
+        let workers = workers.into_iter().map(start).collect::<Result<_, _>>()?;
         control.attach(clock.now(), infos);
-        Net {
+        Ok(Net {
             clock,
             pool,
             control,
@@ -319,7 +364,7 @@ impl Net {
             sent: vec![],
             sent_ever: 0,
             log: vec![],
-        }
+        })
     }
 
     /// Puts a host on a port; gives its place.

@@ -18,13 +18,11 @@ const DRIVERS: [(&str, &str); 9] = [
 
 /// Looks into the folder from which DPDK loads its drivers; a DPDK that is built otherwise has none.
 pub(super) fn plugins(machine: &Machine) -> Vec<Finding> {
-    let folders = machine.list("usr/lib").into_iter().flat_map(|triplet| {
+    let mut folders = machine.list("usr/lib").into_iter().flat_map(|triplet| {
         let dpdk = format!("usr/lib/{triplet}/dpdk");
         machine.list(&dpdk).into_iter().map(move |folder| format!("{dpdk}/{folder}"))
     });
-    let Some(folder) = folders.filter(|folder| folder.contains("/pmds-")).next_back() else {
-        return Vec::new();
-    };
+    let Some(folder) = folders.rfind(|folder| folder.contains("/pmds-")) else { return Vec::new() };
     let version = folder.rsplit('-').next().unwrap_or_default();
     let abi = version.split('.').next().unwrap_or_default();
     let plugin = |name: &str| format!("{folder}/librte_{}.so.{version}", name.replace('-', "_"));

@@ -208,7 +208,7 @@ fn drivers_that_are_missing_are_named_as_packages() {
         install(name);
     }
     let missing = drivers::plugins(&tree.machine());
-    let mends: Vec<_> = missing.iter().map(|finding| mend(finding)).collect();
+    let mends: Vec<_> = missing.iter().map(mend).collect();
     assert_eq!(mends, ["apt-get install librte-net-af-xdp23", "apt-get install librte-net-tap23"]);
     install("net_af_xdp");
     install("net_tap");

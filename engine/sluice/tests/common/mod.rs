@@ -90,19 +90,24 @@ impl Home {
     pub(crate) fn launch(self, body: &str, namespace: Option<&str>) -> Router {
         let config = self.configure(body);
         let args = ["run".into(), "-c".into(), config.into_os_string()];
-        self.launch_with(&args, namespace)
+        self.launch_with(SLUICE.as_ref(), &args, namespace)
     }
 
     /// A server that runs, without a configuration file: `args` are what follows its name and socket.
     pub(crate) fn serve(self, command: &str, args: &str, namespace: Option<&str>) -> Router {
-        let args = format!("{command} --name {} --socket {} {args}", self.name, self.socket().display());
+        self.serve_by(SLUICE.as_ref(), &format!("{command} {args}"), namespace)
+    }
+
+    /// A program of its own that runs, likewise.
+    pub(crate) fn serve_by(self, program: &Path, args: &str, namespace: Option<&str>) -> Router {
+        let args = format!("{args} --name {} --socket {}", self.name, self.socket().display());
         let args: Vec<OsString> = args.split(' ').map(OsString::from).collect();
-        let mut router = self.launch_with(&args, namespace);
+        let mut router = self.launch_with(program, &args, namespace);
         router.wait_until_it_runs();
         router
     }
 
-    fn launch_with(self, args: &[OsString], namespace: Option<&str>) -> Router {
+    fn launch_with(self, program: &Path, args: &[OsString], namespace: Option<&str>) -> Router {
         let log = self.path("log");
         let out = File::create(&log).unwrap();
         let mut command = Command::new("setpriv");
@@ -110,7 +115,7 @@ impl Home {
         if let Some(namespace) = namespace {
             command.args(["ip", "netns", "exec", namespace]);
         }
-        command.arg(SLUICE).args(args);
+        command.arg(program).args(args);
         command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(out);
         let child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
         Router { home: self, child, log, ended: None }

@@ -1,6 +1,7 @@
 //! Linux hosts in network namespaces, with the router in another one between them.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -62,6 +63,11 @@ impl Net {
     /// Starts a server, of which `args` may name TAPs with any name.
     pub(crate) fn serve(&self, command: &str, args: &str) -> Router {
         Home::new().serve(command, args, Some(&self.router().namespace))
+    }
+
+    /// Starts a program of its own, of which `args` may name TAPs with any name.
+    pub(crate) fn serve_by(&self, program: PathBuf, args: &str) -> Router {
+        Home::new().serve_by(&program, args, Some(&self.router().namespace))
     }
 
     /// A host on the TAP of the running router: a macvlan, for DPDK wants the TAP to stay where it is.
@@ -139,6 +145,16 @@ impl Host {
         let args = format!("netns exec {} {command}", self.namespace);
         let done = output(Command::new("ip").args(args.split_whitespace()));
         String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr)
+    }
+
+    /// Runs a script here, at most for a minute, and gives what it printed. `$0` is a path for files of its own.
+    pub(crate) fn bash(&self, script: &str) -> String {
+        let own = std::env::temp_dir().join(unique("script"));
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace, "timeout", "60", "bash", "-c", script]).arg(own);
+        let done = output(&mut command);
+        print!("{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// Starts a script here, which ends with what this gives.

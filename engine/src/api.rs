@@ -1,5 +1,7 @@
 //! What is said over the control socket: one JSON value a line, a request and then its reply.
 
+use std::net::SocketAddrV4;
+
 use serde::{Deserialize, Serialize};
 
 /// A request.
@@ -22,10 +24,20 @@ pub enum Request {
     Drops,
     /// The workers: how they spend their time, and their books.
     Workers,
-    /// TCP connections.
+    /// TCP connections, of which there may be millions: a page of them.
     Connections {
-        /// At most so many.
+        /// At most so many, and no more than [`ConnectionsReport::PAGE`].
         limit: usize,
+        /// Where the page before ended; `None` begins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<Place>,
+    },
+    /// One TCP connection, with the last things that happened to it.
+    Connection {
+        /// Our end.
+        local: SocketAddrV4,
+        /// The peer's end.
+        remote: SocketAddrV4,
     },
     /// TCP listeners, of each worker.
     Listeners,
@@ -51,6 +63,8 @@ pub enum Reply {
     Workers(Vec<WorkerReport>),
     /// To [`Request::Connections`].
     Connections(ConnectionsReport),
+    /// To [`Request::Connection`].
+    Connection(Box<ConnectionDetail>),
     /// To [`Request::Listeners`].
     Listeners(Vec<ListenerReport>),
     /// To [`Request::Tcp`].
@@ -194,13 +208,103 @@ pub struct WorkerReport {
     pub events_lost: u64,
 }
 
-/// The TCP connections that were asked for.
+/// A place among all connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Place {
+    /// The worker's number.
+    pub worker: usize,
+    /// The slot in its table.
+    pub slot: u32,
+}
+
+/// A page of TCP connections.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ConnectionsReport {
     /// How many there are in all.
     pub total: u64,
-    /// Those asked for.
+    /// Those of this page.
     pub connections: Vec<ConnectionReport>,
+    /// Where the next page begins; `None`: that was all.
+    pub next: Option<Place>,
+}
+
+impl ConnectionsReport {
+    /// Connections of a page, at most.
+    pub const PAGE: usize = 1024;
+}
+
+/// One TCP connection, with all that it tells of itself; the names are those of Linux's `tcp_info` where it has
+/// the same.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ConnectionDetail {
+    /// What the table of connections has, too.
+    #[serde(flatten)]
+    pub report: ConnectionReport,
+    /// Options that were agreed on, of `timestamps`, `sack`, `ecn`, `wscale`.
+    pub options: Vec<String>,
+    /// How far the peer's windows are shifted.
+    pub snd_wscale: u8,
+    /// How far our windows are shifted.
+    pub rcv_wscale: u8,
+    /// The MSS that the peer announced.
+    pub peer_mss: u16,
+    /// Data of the largest segment received lately.
+    pub rcv_mss: u16,
+    /// The variation of the round-trip time.
+    pub rttvar_micros: u32,
+    /// The least round-trip time of late; 0 if there is no sample yet.
+    pub min_rtt_micros: u32,
+    /// Timeouts in a row.
+    pub backoff: u8,
+    /// The congestion control.
+    pub congestion: String,
+    /// Where slow start ends, bytes.
+    pub ssthresh: u32,
+    /// Bytes in flight that the peer has beyond a gap.
+    pub sacked: u32,
+    /// Bytes taken for lost and not sent again yet.
+    pub lost: u32,
+    /// Whether a loss is being repaired.
+    pub in_recovery: bool,
+    /// Whether the path was seen to reorder.
+    pub reordering: bool,
+    /// Bytes given by the program and never sent.
+    pub notsent: u32,
+    /// Bytes that the program can give now.
+    pub room: u32,
+    /// Whether the peer has sent its FIN, and all before it is here.
+    pub peer_closed: bool,
+    /// Whether our FIN is sent, or waits behind data.
+    pub shut: bool,
+    /// Whether small segments are sent at once (no Nagle).
+    pub nodelay: bool,
+    /// Whether silence is probed.
+    pub keepalive: bool,
+    /// What the network said of the path since data was last acknowledged.
+    pub soft_error: Option<String>,
+    /// The last things that happened to it, oldest first.
+    pub events: Vec<EventReport>,
+}
+
+/// Something that happened to a connection.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct EventReport {
+    /// How long ago, in nanoseconds.
+    pub nanos_ago: u64,
+    /// What: `received`, `sent`, or the name of a timer.
+    pub what: String,
+    /// The sequence number; SND.NXT if it is no segment.
+    pub seq: u32,
+    /// The acknowledgment number; RCV.NXT if it is no segment.
+    pub ack: u32,
+    /// Bytes of data.
+    pub len: u16,
+    /// The header's flags, as a number; 0 if it is no segment.
+    pub flags: u8,
+    /// The window, as the header has it; the peer's, if it is no segment.
+    pub window: u16,
+    /// The congestion window, bytes; 0 if it was not looked at.
+    pub cwnd: u32,
 }
 
 /// One TCP connection.

@@ -2,7 +2,7 @@
 //! one consumer each; nothing else mutable is shared.
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -16,7 +16,9 @@ use l2l3::router::Event;
 use rtrb::{Consumer, Producer, RingBuffer};
 use tcp::connection::info::Info;
 use tcp::shard::Listening;
+use tcp::trace::Event as Traced;
 use tokio::sync::Notify;
+use wire::Instant;
 
 /// Commands that may wait for one worker.
 const COMMANDS: usize = 1024;
@@ -69,6 +71,11 @@ pub struct Look {
     pub(crate) from: Option<u32>,
     pub(crate) connections: Vec<Info>,
     pub(crate) listeners: Vec<Listening>,
+    /// If it is about one connection: our end and the peer's.
+    pub(crate) of: Option<(SocketAddrV4, SocketAddrV4)>,
+    /// The last events of that one, newest first, as seen at `at`.
+    pub(crate) events: Vec<Traced>,
+    pub(crate) at: Instant,
 }
 
 /// Wakes the control thread, once however many workers have news.

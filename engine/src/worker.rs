@@ -204,7 +204,7 @@ impl<D: Device> Worker<D> {
             Command::ArpRequest(target, to) => router.send_arp_request(&mut cx, target, to),
             Command::ArpAnnounce(iface, own) => router.send_arp_announcement(&mut cx, iface, own),
             Command::Look(mut look) => {
-                self.host.look(&mut look);
+                self.host.look(now, &mut look);
                 drop(self.control.events.push(Up::Look(look)));
             }
             Command::Stop => {

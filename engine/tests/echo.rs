@@ -292,7 +292,9 @@ fn look(net: &mut Net, connections: usize) {
         net.control.answer(question).unwrap()
     };
     for limit in [1, 20, connections, 1000] {
-        let Reply::Connections(report) = ask(Request::Connections { limit }) else { panic!("connections") };
+        let Reply::Connections(report) = ask(Request::Connections { limit, after: None }) else {
+            panic!("connections")
+        };
         assert_eq!((report.total, report.connections.len()), (connections as u64, limit.min(connections)));
         assert!(report.connections.iter().all(|c| c.state == "ESTAB" && c.local == "10.0.1.1:7"));
     }

@@ -6,10 +6,8 @@ use std::sync::Arc;
 use wire::checksum::{Sum, checksum, update_u16};
 use wire::icmp::{code, is_error, kind};
 use wire::ipv4::protocol;
-use wire::{Counter, DropReason, Frame, FramePool, IcmpHeader, Instant, Ipv4Header, Ipv4View};
+use wire::{Counter, DropReason, Frame, FramePool, IcmpHeader, Instant, Ipv4Header, Ipv4View, TokenBucket};
 use wire::{FromBytes, IntoBytes, U16, U32};
-
-use crate::limit::TokenBucket;
 
 /// The TTL of what we send.
 const TTL: u8 = 64;

@@ -11,7 +11,6 @@ pub mod group;
 pub mod hold;
 pub mod icmp;
 pub mod interface;
-pub mod limit;
 pub mod neighbour;
 pub mod options;
 pub mod quote;

@@ -17,6 +17,10 @@ pub struct Config {
     pub chunks: u32,
     /// Segments in flight on all connections together, at most.
     pub flights: u32,
+    /// Events that are kept ([`crate::trace`]), of all connections together, rounded up to a power of two.
+    pub traced: u32,
+    /// Resets a second that answer segments nobody takes, and so many at once.
+    pub resets_per_second: u32,
     /// Bytes of payload that all buffers together may grow to hold.
     pub memory: u64,
 
@@ -97,6 +101,8 @@ impl Default for Config {
             time_wait: 16_384,
             chunks: 65_536,
             flights: 65_536,
+            traced: 65_536,
+            resets_per_second: 1000,
             memory: 256 << 20,
             mtu: 1500,
             ttl: 64,

@@ -22,6 +22,7 @@ counters! {
     no_connection "no-connection" "Segments that no connection and no listener takes.";
     resets_in "resets-in" "Valid resets received.";
     resets_out "resets-out" "Resets sent.";
+    resets_limited "resets-limited" "Resets not sent to segments that nobody takes: too many.";
     active_opens "active-opens" "Connections begun by us.";
     passive_opens "passive-opens" "Connections accepted from a peer.";
     failed_opens "failed-opens" "Connections that never came to be.";

@@ -20,6 +20,7 @@
 //! - [`receive`]: the receive queue, out-of-order data, SACK blocks, the window and its tuning.
 //! - [`send`]: what is not acknowledged yet; [`content`]: by reference, or the promise to make it.
 //! - [`listen`]: handshakes: SYN queue, cookies, initial sequence numbers. [`closed`]: nobody listens.
+//! - [`trace`]: the last things that happened to each connection, for operators.
 //! - [`demux`], [`wheel`], [`time_wait`], [`pool`], [`ports`], [`budget`]: tables with a fixed size.
 //!
 //! Everything has a bound that is set at start ([`Config`]). Nothing is allocated after that.
@@ -48,6 +49,7 @@ pub mod seq;
 pub mod shard;
 pub mod time;
 pub mod time_wait;
+pub mod trace;
 pub mod udp;
 pub mod wheel;
 

@@ -5,10 +5,13 @@ use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
 use engine::api::{DropReport, NeighbourReport, PortReport, Reply, Request, RouteReport, WorkerReport};
 
+mod connection;
+mod pcapng;
 mod tcp;
 
 use crate::table::table;
@@ -29,7 +32,7 @@ pub(crate) struct Show {
     json: bool,
 }
 
-#[derive(Subcommand, Clone, Copy)]
+#[derive(Subcommand)]
 enum What {
     /// Ports: driver, link, counters.
     Ports,
@@ -51,11 +54,22 @@ enum What {
     },
     /// Workers: how they spend their time, and their books.
     Workers,
-    /// Connections: TCP, with their windows and round-trip times.
+    /// Connections: TCP, with their windows and round-trip times, in pages of 1024.
     Connections {
         /// At most so many.
         #[arg(long, default_value_t = 1000)]
         limit: usize,
+    },
+    /// Connection: all that one TCP connection tells of itself.
+    Connection {
+        /// Our end and the peer's, as `show connections` has them: ADDRESS:PORT-ADDRESS:PORT.
+        flow: connection::Flow,
+        /// The last segments and timers, too.
+        #[arg(long)]
+        events: bool,
+        /// Write the last segments to this file, headers only, for Wireshark and tcpdump.
+        #[arg(long, value_name = "FILE")]
+        pcapng: Option<PathBuf>,
     },
     /// Listeners: TCP, of each worker.
     Listeners,
@@ -75,35 +89,59 @@ enum What {
 
 pub(crate) fn show(show: &Show) -> ExitCode {
     let socket = show.socket.clone().unwrap_or_else(|| format!("/run/sluice/{}.sock", show.name).into());
-    let request = match show.what {
+    let request = match &show.what {
         What::Ports => Request::Ports,
-        What::Routes { address, limit } => Request::Routes { address, limit },
+        What::Routes { address, limit } => Request::Routes { address: *address, limit: *limit },
         What::Neighbours => Request::Neighbours,
         What::Drops { .. } => Request::Drops,
         What::Workers => Request::Workers,
-        What::Connections { limit } => Request::Connections { limit },
+        What::Connections { limit } => Request::Connections { limit: *limit, after: None },
+        What::Connection { flow, .. } => Request::Connection { local: flow.local, remote: flow.remote },
         What::Listeners => Request::Listeners,
         What::Tcp { .. } => Request::Tcp,
         What::Http { .. } => Request::Http,
     };
-    let line = match ask(&socket, &request) {
-        Ok(line) => line,
-        Err(error) => {
-            return crate::fail(format_args!(
-                "{}: {error}; is the router running? (`--name` or `--socket` choose another)",
-                socket.display()
-            ));
+    match pages(&socket, request, show) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => crate::fail(error),
+    }
+}
+
+/// Asks, and prints the answer; page by page where there may be many.
+fn pages(socket: &Path, mut request: Request, show: &Show) -> Result<(), String> {
+    loop {
+        let line = ask(socket, &request).map_err(|error| {
+            let hint = "is the router running? (`--name` or `--socket` choose another)";
+            format!("{}: {error}; {hint}", socket.display())
+        })?;
+        let reply = match serde_json::from_str(&line) {
+            Ok(Reply::Error(error)) => return Err(format!("the router answers: {error}")),
+            Ok(reply) => reply,
+            Err(error) => return Err(format!("the router's answer was not understood: {error}")),
+        };
+        print(&line, &reply, show)?;
+        match (&mut request, reply) {
+            (Request::Connections { limit, after }, Reply::Connections(report)) if report.next.is_some() => {
+                *limit = limit.saturating_sub(report.connections.len());
+                *after = report.next;
+                if *limit == 0 {
+                    return Ok(());
+                }
+            }
+            _ => return Ok(()),
         }
-    };
-    let reply = match serde_json::from_str(&line) {
-        Ok(Reply::Error(error)) => return crate::fail(format_args!("the router answers: {error}")),
-        Ok(reply) => reply,
-        Err(error) => return crate::fail(format_args!("the router's answer was not understood: {error}")),
-    };
-    let text = if show.json { line } else { render(&reply, show.what) };
+    }
+}
+
+fn print(line: &str, reply: &Reply, show: &Show) -> Result<(), String> {
+    if let (Reply::Connection(detail), What::Connection { pcapng: Some(file), .. }) = (reply, &show.what) {
+        pcapng::write(file, detail, SystemTime::now())
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    let text = if show.json { line.to_owned() } else { render(reply, &show.what) };
     // Whoever closes the pipe early has read enough.
     let _closed = writeln!(std::io::stdout(), "{}", text.trim_end());
-    ExitCode::SUCCESS
+    Ok(())
 }
 
 fn ask(socket: &Path, request: &Request) -> std::io::Result<String> {
@@ -116,7 +154,7 @@ fn ask(socket: &Path, request: &Request) -> std::io::Result<String> {
     Ok(line)
 }
 
-fn render(reply: &Reply, what: What) -> String {
+fn render(reply: &Reply, what: &What) -> String {
     match reply {
         Reply::Ports(ports) => self::ports(ports),
         Reply::Routes(report) => routes(report),
@@ -124,6 +162,9 @@ fn render(reply: &Reply, what: What) -> String {
         Reply::Drops(drops) => self::drops(drops, matches!(what, What::Drops { all: true })),
         Reply::Workers(workers) => self::workers(workers),
         Reply::Connections(report) => tcp::connections(report),
+        Reply::Connection(detail) => {
+            connection::detail(detail, matches!(what, What::Connection { events: true, .. }))
+        }
         Reply::Listeners(listeners) => tcp::listeners(listeners),
         Reply::Tcp(counters) => tcp::counters(counters, matches!(what, What::Tcp { all: true })),
         Reply::Http(counters) => tcp::http(counters, matches!(what, What::Http { all: true })),

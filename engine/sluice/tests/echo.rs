@@ -212,6 +212,34 @@ fn client_of_datagrams() {
     assert_eq!(socket.recv(&mut answer).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
+/// What is told of the one connection of a server, of which it has sent "hello" back.
+fn one_connection(server: &Router) {
+    let all = server.ask(&["connections"]);
+    let end = |name: &str| all["connections"][0][name].as_str().unwrap().to_owned();
+    let flow = format!("{}-{}", end("local"), end("remote"));
+    let text = server.show(&["connection", &flow]);
+    assert!(["ESTAB", "timestamps, sack", "cubic"].iter().all(|part| text.contains(part)), "{text}");
+    assert!(!text.contains("EVENT"), "{text}");
+    let file = server.home.path("connection.pcapng");
+    let text = server.show(&["connection", &flow, "--events", "--pcapng", file.to_str().unwrap()]);
+    let events: Vec<_> =
+        text.lines().filter(|l| l.contains(" sent  ") || l.contains(" received  ")).collect();
+    let is_answer = |line: &&&str| line.contains("PSH ACK") && line.contains(" 6 ");
+    assert_eq!(events.iter().filter(is_answer).count(), 2, "{text}");
+    assert!(std::fs::metadata(&file).unwrap().len() > 100);
+    if Command::new("tcpdump").arg("--version").output().is_ok() {
+        let read = output(Command::new("tcpdump").args(["-nr", file.to_str().unwrap()]));
+        let packets = String::from_utf8(read.stdout).unwrap();
+        assert!(read.status.success() && packets.lines().count() == events.len(), "{packets}");
+        assert!(packets.contains("10.0.0.2.77 > 10.0.0.1.") && packets.contains("length 6"), "{packets}");
+    } else {
+        println!("tcpdump is not installed: it has not read the file");
+    }
+    let none = server.show_raw(&["connection", "10.0.0.2:77-10.0.0.1:1"]);
+    let error = String::from_utf8_lossy(&none.stderr);
+    assert_failed(none.status.success(), &error, &["no such connection"]);
+}
+
 #[test]
 fn what_an_operator_sees() {
     let (_net, server, host) = server_and_host("0 --port 77");
@@ -229,6 +257,7 @@ fn what_an_operator_sees() {
     assert!(common::within(PATIENCE, || counter(&server, "payload-bytes-in") == 6));
     assert!(server.show(&["tcp"]).contains("passive-opens") && !server.show(&["tcp"]).contains("aborted"));
     assert!(server.show(&["tcp", "--all"]).contains("aborted"));
+    one_connection(&server);
     drop(shell);
     server.stop();
 }

@@ -34,7 +34,7 @@ impl Control {
             Request::Workers => Reply::Workers(self.worker_reports()),
             Request::Tcp => Reply::Tcp(self.tcp_reports()),
             Request::Http => Reply::Http(self.http_reports()),
-            Request::Connections { .. } | Request::Listeners => return None,
+            Request::Connections { .. } | Request::Connection { .. } | Request::Listeners => return None,
         })
     }
 

@@ -105,7 +105,17 @@ impl<F: Frame> Host<F> {
 
     /// Writes what an operator wants to see into `look`, some connections at a time.
     #[cold]
-    pub(crate) fn look(&self, look: &mut Look) {
+    pub(crate) fn look(&self, now: Instant, look: &mut Look) {
+        look.at = now;
+        if let Some((local, remote)) = look.of {
+            look.from = None;
+            if let Some(id) = self.tcp.find(local, remote) {
+                look.connections.extend(self.tcp.info(id));
+                let room = look.events.capacity();
+                look.events.extend(self.tcp.events(id).take(room));
+            }
+            return;
+        }
         if look.from == Some(0) {
             look.listeners.extend(self.tcp.listening().take(look.listeners.capacity()));
         }

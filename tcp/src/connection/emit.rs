@@ -84,6 +84,7 @@ impl Connection {
         }
         let payload = (len > 0).then(|| self.send.pieces(cx.pieces, data_start, len));
         out.send(&Packet { segment, ip: self.ip, payload })?;
+        self.note_sent(cx, &segment, len);
         if reduced {
             self.flags.clear(Flags::CWR);
         }
@@ -103,6 +104,7 @@ impl Connection {
         let mut segment = self.segment(cx, false);
         change(&mut segment);
         out.send(&Packet { segment, ip: self.ip, payload: None })?;
+        self.note_sent(cx, &segment, 0);
         cx.counters.segments_out += 1;
         self.note_ack_sent();
         Ok(())

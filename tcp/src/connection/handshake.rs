@@ -13,6 +13,7 @@ use crate::listen::{Agreed, ChallengeLimiter, HalfOpen, Offer, timestamp_clock};
 use crate::receive::Receiver;
 use crate::send::SendQueue;
 use crate::sender::{Sender, Sending};
+use crate::trace::Last;
 use crate::{Micros, Segment, SeqNumber, SeqRange, Tick};
 
 impl Connection {
@@ -77,6 +78,7 @@ impl Connection {
             error: None,
             soft_error: None,
             token: 0,
+            last_event: Last::default(),
         })
     }
 

@@ -24,10 +24,16 @@ pub struct Info {
     pub sack: bool,
     /// Whether explicit congestion notification was agreed on.
     pub ecn: bool,
+    /// Whether window scaling was agreed on.
+    pub wscale: bool,
     /// How far the peer's windows, and ours, are shifted.
     pub scales: (u8, u8),
     /// Data of a full segment, in bytes.
     pub mss: u16,
+    /// The MSS that the peer announced.
+    pub peer_mss: u16,
+    /// Data of the largest segment received lately.
+    pub rcv_mss: u16,
     /// Smoothed round-trip time, in microseconds; 0 if there is no sample yet.
     pub srtt: u32,
     /// Its variation, in microseconds.
@@ -48,6 +54,14 @@ pub struct Info {
     pub rcv_wnd: u32,
     /// Bytes in flight, as the sender reckons.
     pub in_flight: u32,
+    /// Bytes of them that the peer has beyond a gap (RFC 2018).
+    pub sacked: u32,
+    /// Bytes taken for lost and not sent again yet.
+    pub lost: u32,
+    /// Whether a loss is being repaired.
+    pub in_recovery: bool,
+    /// Whether the path was seen to reorder.
+    pub reordering: bool,
     /// Bytes given by the application and not acknowledged.
     pub queued: u32,
     /// Bytes given by the application and never sent.
@@ -58,6 +72,10 @@ pub struct Info {
     pub peer_closed: bool,
     /// We have nothing more to send: a FIN is sent, or waits behind data.
     pub shut: bool,
+    /// Whether small segments are sent at once (no Nagle).
+    pub nodelay: bool,
+    /// Whether silence is probed.
+    pub keepalive: bool,
     /// Bytes that can be given for sending now.
     pub room: u32,
     /// Congestion control.
@@ -89,8 +107,11 @@ impl Connection {
             timestamps: self.flags.has(Flags::TIMESTAMPS),
             sack: self.flags.has(Flags::SACK),
             ecn: self.flags.has(Flags::ECN),
+            wscale: self.flags.has(Flags::WINDOW_SCALE),
             scales: (self.snd_scale, self.rcv_scale),
             mss: self.mss,
+            peer_mss: self.peer_mss,
+            rcv_mss: self.rcv_mss,
             srtt,
             rttvar,
             min_rtt,
@@ -101,11 +122,17 @@ impl Connection {
             snd_wnd: self.snd_wnd,
             rcv_wnd: self.receiver.receive_window().window.bytes(),
             in_flight: sender.map_or(0, |sender| sender.recovery.in_flight()),
+            sacked: sender.map_or(0, |sender| sender.recovery.sacked()),
+            lost: sender.map_or(0, |sender| sender.recovery.lost()),
+            in_recovery: sender.is_some_and(|sender| sender.recovery.in_recovery()),
+            reordering: sender.is_some_and(|sender| sender.recovery.reordering_seen()),
             queued: self.queued(),
             unsent: self.unsent(),
             unread: self.receiver.used(),
             peer_closed: self.receiver.has_fin(),
             shut: self.flags.has(Flags::FIN_QUEUED),
+            nodelay: self.flags.has(Flags::NODELAY),
+            keepalive: self.flags.has(Flags::KEEPALIVE),
             room: self.room(config),
             congestion: self.sending.algorithm(senders).unwrap_or(config.congestion),
             retransmitted: path.retransmits,

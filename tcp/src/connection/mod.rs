@@ -6,6 +6,7 @@
 //! - `timers`: what happens when nothing does.
 //! - `path`: ICMP errors about our segments.
 //! - `app`: what the application asks for.
+//! - `trace`: what is noted of it for operators.
 //! - [`settings`]: what it may set; [`info`]: what it may be told.
 //!
 //! A connection owns no memory: its queues are lists in the shard's pools. It reads no clock and sends
@@ -23,6 +24,7 @@ mod path;
 pub mod settings;
 pub mod state;
 mod timers;
+mod trace;
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -48,6 +50,7 @@ use crate::recovery::{self, Flight};
 use crate::send::{Piece, SendQueue};
 use crate::sender::{Sender, Sending};
 use crate::time_wait::{ConnectionTimestamps, TimeWait};
+use crate::trace::{Last, Trace, What};
 use crate::{Options, SeqNumber, Tick, Timestamps, UnscaledWindow};
 
 /// What a call on a connection works with: the shard's, lent.
@@ -62,6 +65,7 @@ pub(crate) struct Cx<'a, B> {
     pub(crate) offer: &'a Offer,
     pub(crate) budget: &'a mut Budget,
     pub(crate) counters: &'a mut Counters,
+    pub(crate) trace: &'a mut Trace,
 }
 
 /// Why a connection ended before both sides had closed it.
@@ -206,6 +210,8 @@ pub(crate) struct Connection {
     soft_error: Option<Error>,
     /// What the application keeps with the connection.
     pub(crate) token: u32,
+    /// The last thing that was noted of it.
+    pub(crate) last_event: Last,
 }
 
 /// ACKs sent at once at the start of a connection, as Linux has it: the peer's slow start counts ACKs.
@@ -244,6 +250,7 @@ impl Connection {
             cx.counters.timed_out += 1;
         }
         self.error = Some(error);
+        self.note(cx, What::GivenUp);
         self.transition(cx, Event::Abort);
         self.news |= News::READABLE;
     }

@@ -10,6 +10,7 @@ use crate::congestion::CongestionControl;
 use crate::pool::Slab;
 use crate::recovery::Timeout;
 use crate::sender::Sender;
+use crate::trace::What;
 use crate::{Micros, Tick};
 
 /// A deadline, or none, in four bytes.
@@ -87,6 +88,7 @@ impl Connection {
     pub(crate) fn handle_timeout<B: Payload>(&mut self, cx: &mut Cx<'_, B>) {
         let tick = Tick::at(cx.now);
         if self.delayed_ack.take_due(tick) {
+            self.note(cx, What::DelayedAck);
             self.flags.set(Flags::ACK_NOW);
         }
         if self.has_patience() && tick.since(self.stalled_since) >= self.user_timeout(cx.config) {
@@ -119,10 +121,12 @@ impl Connection {
             Timeout::Retransmission => {
                 let tries = sender.recovery.timeouts();
                 cx.counters.timeouts += 1;
+                self.note(cx, What::RetransmissionTimeout);
                 self.on_rto(cx, tries);
             }
             Timeout::Probe => {
                 cx.counters.probes += 1;
+                self.note(cx, What::TailLossProbe);
                 self.flags.set(Flags::PROBE);
             }
         }
@@ -162,6 +166,7 @@ impl Connection {
         if tick.since(self.stalled_since) >= self.user_timeout(cx.config) {
             return self.give_up(cx, self.soft_error.unwrap_or(Error::TimedOut));
         }
+        self.note(cx, What::Persist);
         self.persist_backoff = self.persist_backoff.saturating_add(1);
         self.flags.clear(Flags::MORE);
         self.flags.set(if self.snd_wnd == 0 { Flags::PROBE_WINDOW } else { Flags::OVERRIDE });
@@ -206,6 +211,7 @@ impl Connection {
             self.flags.set(Flags::RESET);
             self.give_up(cx, Error::TimedOut);
         } else {
+            self.note(cx, What::Keepalive);
             self.probes_unanswered += 1;
             self.flags.set(Flags::PROBE_PEER);
             self.slow = Timer::after(cx.now, keepalive.interval);

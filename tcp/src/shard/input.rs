@@ -73,7 +73,9 @@ impl<B: Payload> Shard<B> {
         ce: bool,
     ) {
         let Some(connection) = self.slots.at(index) else { return };
-        let reply = connection.handle_segment(&mut self.shared.cx(now), segment, bytes, ce);
+        let cx = &mut self.shared.cx(now);
+        let reply = connection.handle_segment(cx, segment, bytes, ce);
+        connection.note_received(cx, segment);
         self.settle(index);
         self.answer(reply);
     }
@@ -108,7 +110,7 @@ impl<B: Payload> Shard<B> {
             // A SYN to a flow in TIME-WAIT that nobody listens for is not answered.
             None if reuse.is_some() => {}
             None => {
-                self.refuse(segment);
+                self.refuse(now, segment);
                 return Err(DropReason::TcpNoPort);
             }
         }
@@ -138,9 +140,14 @@ impl<B: Payload> Shard<B> {
     }
 
     /// The CLOSED state.
-    pub(super) fn refuse(&mut self, segment: &Segment) {
+    pub(super) fn refuse(&mut self, now: Instant, segment: &Segment) {
         self.shared.counters.no_connection += 1;
-        self.answer(reset_for(segment).into());
+        let Some(reset) = reset_for(segment) else { return };
+        if self.resets.take(now) {
+            self.answer(Reply::Reset(reset));
+        } else {
+            self.shared.counters.resets_limited += 1;
+        }
     }
 
     fn answer(&mut self, reply: Reply) {

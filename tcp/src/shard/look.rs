@@ -5,6 +5,8 @@ use std::net::SocketAddrV4;
 use super::{ConnectionId, Shard, Shared};
 use crate::connection::Flags;
 use crate::connection::info::Info;
+use crate::demux::FlowKey;
+use crate::trace::Event;
 
 /// A look at one listener.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +33,17 @@ impl<B> Shard<B> {
             out.push(connection.info(config, senders, recovery));
         }
         (end < self.slots.end()).then_some(end)
+    }
+
+    /// The connection between two addresses.
+    pub fn find(&self, local: SocketAddrV4, remote: SocketAddrV4) -> Option<ConnectionId> {
+        let is = |index: u32| self.slots.peek(index).is_some_and(|c| (c.local, c.remote) == (local, remote));
+        self.flows.lookup(&FlowKey::new(local, remote), is).map(|index| self.slots.id(index))
+    }
+
+    /// What is kept of the last things that happened to a connection, newest first.
+    pub fn events(&self, id: ConnectionId) -> impl Iterator<Item = &Event> {
+        self.slots.look(id).into_iter().flat_map(|connection| connection.events(&self.shared.trace))
     }
 
     /// The connection in the first slot that is in use from number `from` on, and the number after it. Those

@@ -28,7 +28,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use wire::{Instant, Payload};
+use wire::{Instant, Payload, TokenBucket};
 
 pub use app::{ConnectError, Received, SendError};
 pub use events::{ConnectionId, ListenerId, ShardEvent};
@@ -53,6 +53,7 @@ use crate::recovery::{self, Flight};
 use crate::send::Piece;
 use crate::sender::Sender;
 use crate::time_wait::{TimeWaitLimits, TimeWaitTable};
+use crate::trace::Trace;
 use crate::wheel::Wheel;
 use crate::{Tick, Window};
 use listeners::Listeners;
@@ -69,6 +70,7 @@ struct Shared<B> {
     offer: Offer,
     budget: Budget,
     counters: Counters,
+    trace: Trace,
 }
 
 impl<B> Shared<B> {
@@ -84,6 +86,7 @@ impl<B> Shared<B> {
             offer: &self.offer,
             budget: &mut self.budget,
             counters: &mut self.counters,
+            trace: &mut self.trace,
         }
     }
 }
@@ -102,6 +105,8 @@ pub struct Shard<B> {
     ports: SourcePorts,
     /// Of ACKs from TIME-WAIT, which could answer each other for ever.
     challenges: ChallengeLimiter,
+    /// Of resets that answer segments nobody takes: a scan, or a flood, must not be doubled.
+    resets: TokenBucket,
     /// Connections that may have something to send, each once.
     ready: VecDeque<u32>,
     /// Connections with news for the application, each once.
@@ -143,6 +148,7 @@ impl<B: Payload> Shard<B> {
             isn: IsnGenerator::new(secret),
             ports,
             challenges: ChallengeLimiter::new(Tick::at(now)),
+            resets: TokenBucket::new(config.resets_per_second, config.resets_per_second),
             ready: VecDeque::with_capacity(connections as usize),
             news: VecDeque::with_capacity(connections as usize),
             starved: VecDeque::with_capacity(connections as usize),
@@ -156,6 +162,7 @@ impl<B: Payload> Shard<B> {
                 offer: config.offer(),
                 budget: Budget::new(config.memory),
                 counters: Counters::default(),
+                trace: Trace::new(config.traced),
                 config,
             },
         }

@@ -68,7 +68,7 @@ impl<B: Payload> Shard<B> {
     ) {
         match on_listen(segment) {
             ListenVerdict::Drop => {}
-            ListenVerdict::Reset => self.refuse(segment),
+            ListenVerdict::Reset => self.refuse(now, segment),
             ListenVerdict::Accept => self.on_syn(now, index, segment, reuse),
             ListenVerdict::CheckCookie => {
                 let Some((listener, _)) = self.terms(index) else { return };
@@ -79,14 +79,10 @@ impl<B: Payload> Shard<B> {
                             self.establish(now, &half_open, segment, bytes, ce);
                         }
                     }
-                    None => {
-                        self.shared.counters.syn_cookies_bad += 1;
-                        // What bears the cookie may be lost or overtaken, and the peer will send it again: it
-                        // must not be reset for what came in its place.
-                        if !self.cookies.are_abroad(now) {
-                            self.refuse(segment);
-                        }
-                    }
+                    // What bears the cookie may be lost or overtaken, and the peer will send it again: it must
+                    // not be reset for what came in its place.
+                    None if self.cookies.are_abroad(now) => self.shared.counters.syn_cookies_bad += 1,
+                    None => self.refuse(now, segment),
                 }
             }
         }
@@ -174,7 +170,7 @@ impl<B: Payload> Shard<B> {
                     self.shared.counters.challenge_limited += 1;
                 }
             }
-            SynReceivedVerdict::Reset => self.refuse(segment),
+            SynReceivedVerdict::Reset => self.refuse(now, segment),
             SynReceivedVerdict::Establish => {
                 let bare = segment.len() == 0;
                 if bare && half_open.is_deferring(now, self.defer_accept(half_open.listener)) {

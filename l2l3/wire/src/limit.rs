@@ -1,6 +1,6 @@
 //! Rate limits that are told the time.
 
-use wire::Instant;
+use crate::Instant;
 
 /// What one event costs, in the unit of credit: a nanosecond at a rate of one a second earns one unit.
 const COST: u64 = 1_000_000_000;

@@ -7,9 +7,11 @@ GUEST=$ROOT/deploy/guest
 # The DPDK drivers that a guest can need, and their buses and pools.
 PLUGINS=(bus_pci bus_vdev mempool_ring net_e1000 net_virtio net_vmxnet3 net_null)
 # Kernel modules, with all they need. The kernel's own network drivers are there so that devices begin as on
-# any machine: with the kernel.
-MODULES=(uio_pci_generic vfio-pci vfio_iommu_type1 e1000 e1000e virtio_net virtio_pci virtio_blk vfat
-    nls_cp437 nls_ascii)
+# any machine: with the kernel. The others are for disks to boot from.
+MODULES=(uio_pci_generic vfio-pci vfio_iommu_type1 e1000 e1000e virtio_net virtio_pci
+    virtio_blk ahci sd_mod nvme usb_storage xhci_pci ehci_pci vfat nls_cp437 nls_ascii)
+
+kernel_package() { apt-cache depends linux-image-amd64 2>/dev/null | awk '$1 == "Depends:" { print $2; exit }'; }
 
 # guest_kernel: Debian's kernel, of which this machine gets the files but not the package: that would be what
 # it boots next. Sets KERNEL and MODULES_AT (the folder that has lib/modules).
@@ -18,8 +20,10 @@ guest_kernel() {
     MODULES_AT=$CACHE/kernel
     KERNEL=$MODULES_AT/vmlinuz
     [[ -e $KERNEL ]] && return
-    package=$(apt-cache depends linux-image-amd64 | awk '$1 == "Depends:" { print $2; exit }')
-    [[ -n $package ]] || die "apt knows no linux-image-amd64: apt-get update"
+    package=$(kernel_package)
+    # A machine on which nothing was installed of late has no lists.
+    [[ -n $package ]] || { apt-get update -qq && package=$(kernel_package); }
+    [[ -n $package ]] || die "apt knows no linux-image-amd64"
     say "the guest's kernel: $package"
     rm -rf "$CACHE/kernel.new"
     mkdir -p "$CACHE/kernel.new"

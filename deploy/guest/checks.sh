@@ -37,16 +37,6 @@ handed_over() {
     echo "$sum"
 }
 
-# until SECONDS COMMAND...: until it succeeds.
-until_true() {
-    local since=$SECONDS limit=$1
-    shift
-    while ! "$@"; do
-        ((SECONDS - since < limit)) || return 1
-        sleep 0.2
-    done
-}
-
 # The machine as it comes, cards with the kernel or with nobody: sluice doctor names what hands them over. We carry
 # those commands out as they stand.
 check_doctor() {

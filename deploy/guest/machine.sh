@@ -69,12 +69,33 @@ boot() {
     *) die "machine $MACHINE: it is pc or q35" ;;
     esac
     for n in "${!NICS[@]}"; do nic_args "$n" "${NICS[n]}"; done
+    FROM=(-kernel "$KERNEL" -initrd "$STATE/base.cpio" -append "$append")
+    start_qemu
+    await_guest
+    connect_hosts
+}
+
+# boot_disk IMAGE NIC...: starts a pc from a disk, which listens to nobody.
+boot_disk() {
+    local n ARGS=(-M pc -accel "tcg,thread=multi" -cpu Nehalem -smp "$CORES" -m "$MEMORY")
+    MACHINE=pc FROM=(-drive "file=$1,format=raw,if=virtio")
+    shift
+    NICS=("$@")
+    for n in "${!NICS[@]}"; do nic_args "$n" "${NICS[n]}"; done
+    start_qemu
+    until_true 60 ip -n "${NS[r]}" link show "tap$n" >/dev/null 2>&1
+    connect_hosts
+}
+
+# start_qemu: with ARGS and FROM (what it boots).
+start_qemu() {
+    rm -f "$STATE"/{agent,monitor}.{in,out}
     mkfifo "$STATE"/{agent,monitor}.{in,out}
     : >"$STATE/console"
     (
         # In a session of its own: Ctrl-C is for us, who then stop sluice.
         exec setsid ip netns exec "${NS[r]}" qemu-system-x86_64 -nodefaults -display none -no-reboot "${ARGS[@]}" \
-            -kernel "$KERNEL" -initrd "$STATE/base.cpio" -append "$append" \
+            "${FROM[@]}" \
             -chardev "file,id=console,path=$STATE/console" -serial chardev:console \
             -chardev "pipe,id=agent,path=$STATE/agent" -serial chardev:agent \
             -chardev "pipe,id=monitor,path=$STATE/monitor" -mon chardev=monitor,mode=readline \
@@ -82,7 +103,11 @@ boot() {
     ) 8>&- 9>&- &
     QEMU_PID=$!
     exec 5<>"$STATE/agent.in" 6<>"$STATE/agent.out"
-    await_guest
+}
+
+# connect_hosts: the other end of each NIC becomes eth0 of its host.
+connect_hosts() {
+    local n
     for n in "${!NICS[@]}"; do
         ip -n "${NS[r]}" link set "tap$n" netns "${NS[${HOSTS[n]}]}" name eth0 || die "no TAP for NIC $n"
         ip -n "${NS[${HOSTS[n]}]}" link set eth0 up
@@ -131,36 +156,54 @@ hand_over() {
     guest 120 "modprobe $driver && dpdk-devbind.py -b $driver$addresses"
 }
 
+# until_true SECONDS COMMAND...: until it succeeds.
+until_true() {
+    local since=$SECONDS limit=$1
+    shift
+    while ! "$@"; do
+        ((SECONDS - since < limit)) || return 1
+        sleep 0.2
+    done
+}
+
+# await_sluice: until it says on the console that it runs.
+await_sluice() {
+    until_true "$BOOT" sluice_runs || true
+    grep -q '^[^ ]* runs: ' "$STATE/console" && return
+    tail -n 20 "$STATE/console" | indent >&2
+    die "sluice did not start in the guest; the end of its console is above"
+}
+
+sluice_runs() { ! runs || grep -q '^[^ ]* runs: ' "$STATE/console"; }
+
 # start_sluice CONFIG: runs it in the guest, which ends with it. What it prints goes to the console.
 start_sluice() {
-    local since=$SECONDS
     SOCKET=/run/sluice.sock
     put "$1" /etc/sluice.toml || die "$1 does not fit through the serial line"
     guest 60 "(sluice run -c /etc/sluice.toml >/dev/console 2>&1; leave \$?) &"
-    while ((SECONDS - since < BOOT)) && runs; do
-        grep -q '^[^ ]* runs: ' "$STATE/console" && return
-        sleep 0.2
-    done
-    tail -n 20 "$STATE/console" | indent >&2
-    die "sluice did not start in the guest; the end of its console is above"
+    await_sluice
 }
 
 # sluice_show WHAT...: asks the sluice in the guest.
 sluice_show() { guest 60 "sluice show --socket $SOCKET $*"; }
 
-# host_addresses: gives each NIC's host the address after the port's, and a route to everything by the port.
-# Sets HOST[x] and PORT[x], x being a host's name, to the two addresses (without length).
+# give_address HOST ADDRESS/LENGTH: gives a host the address after that of the port before it, and a route to
+# everything by the port. Sets HOST[x] and PORT[x], x being the host's name, to the two addresses (without length).
+give_address() {
+    local address=${2%/*}
+    PORT[$1]=$address HOST[$1]=${address%.*}.$((${address##*.} + 1))
+    ip -n "${NS[$1]}" addr add "${HOST[$1]}/${2#*/}" dev eth0
+    ip -n "${NS[$1]}" route add default via "$address"
+}
+
+# host_addresses: an address for each host, as sluice says what its ports have.
 host_addresses() {
-    local n host found address length
+    local n host found address
     found=$(sluice_show ports --json) || die "sluice does not answer: $found"
     for n in "${!NICS[@]}"; do
         host=${HOSTS[n]}
         address=$(grep -o "\"device\":\"$(nic_address "$n")[^]]*" <<<"$found" | sed 's/.*"addresses":\["[^ ]* \([^"]*\)".*/\1/')
-        [[ $address == */* ]] || continue
-        length=${address#*/} address=${address%/*}
-        PORT[$host]=$address HOST[$host]=${address%.*}.$((${address##*.} + 1))
-        ip -n "${NS[$host]}" addr add "${HOST[$host]}/$length" dev eth0
-        ip -n "${NS[$host]}" route add default via "$address"
+        [[ $address != */* ]] || give_address "$host" "$address"
     done
 }
 

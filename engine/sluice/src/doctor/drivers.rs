@@ -22,7 +22,9 @@ pub(super) fn plugins(machine: &Machine) -> Vec<Finding> {
         let dpdk = format!("usr/lib/{triplet}/dpdk");
         machine.list(&dpdk).into_iter().map(move |folder| format!("{dpdk}/{folder}"))
     });
-    let Some(folder) = folders.rfind(|folder| folder.contains("/pmds-")) else { return Vec::new() };
+    let Some(folder) = folders.rfind(|folder| folder.contains("/pmds-")) else {
+        return Vec::new();
+    };
     let version = folder.rsplit('-').next().unwrap_or_default();
     let abi = version.split('.').next().unwrap_or_default();
     let plugin = |name: &str| format!("{folder}/librte_{}.so.{version}", name.replace('-', "_"));

@@ -147,6 +147,22 @@ check_rss() {
     fi
 }
 
+# check_http X: a file of 1.3 MB from sluice's HTTP server, ten times at once.
+check_http() {
+    local card=${NICS[$(index "$1")]} n right=0 clients=()
+    step "HTTP: host ${1^^} ($card) fetches a file ten times at once from sluice"
+    seq 1 200000 >"$STATE/numbers.txt"
+    for n in {1..10}; do
+        in_ns "$1" curl --silent --show-error --max-time 60 --output "$STATE/fetched.$n" "http://${PORT[$1]}/numbers.txt" &
+        clients+=($!)
+    done
+    wait "${clients[@]}"
+    for n in {1..10}; do cmp -s "$STATE/numbers.txt" "$STATE/fetched.$n" && right=$((right + 1)); done
+    ((right == 10))
+    verdict $? "$card: $right of 10 came unchanged"
+    rm -f "$STATE"/fetched.*
+}
+
 # check_offloads NAME...: what is in use, card by card, and that NAME is.
 check_offloads() {
     step "offloads"

@@ -17,10 +17,11 @@ declare -A HOST PORT
 QEMU_PID=''
 NICS=()
 
+# check_guest_tools MORE...: what guests need, and more.
 check_guest_tools() {
     ((EUID == 0)) || die "network namespaces need root: run this with sudo"
     local tool missing=''
-    for tool in qemu-system-x86_64 busybox depmod modprobe ip ss base64 setsid flock; do
+    for tool in qemu-system-x86_64 busybox depmod modprobe ip ss base64 setsid flock "$@"; do
         command -v "$tool" >/dev/null || missing+=" $tool"
     done
     [[ -z $missing ]] || die "missing:$missing. deploy/install installs them"

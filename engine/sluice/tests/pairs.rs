@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use common::net::{Host, Net};
 use common::{Router, succeed, unique, within};
+use serde_json::json;
 
 /// How often the second router is killed.
 const ROUNDS: usize = 4;
@@ -19,16 +20,18 @@ const ROUNDS: usize = 4;
 /// ```
 struct Pair {
     net: Net,
+    queues: u16,
     stays: String,
     dies: String,
 }
 
 impl Pair {
-    /// Two configurations; the pair's devices are `first`, which listens, and `second`.
-    fn new(first: &str, second: &str) -> Pair {
-        let body = |core: u16, tap: &str, outer: &str, inner: &str, device: &str, far: &str, via: &str| {
+    /// Two configurations, of so many workers each; the pair's devices are `first`, which listens, and `second`.
+    fn new(workers: u16, first: &str, second: &str) -> Pair {
+        let cores: Vec<u16> = (0..workers).collect();
+        let body = |tap: &str, outer: &str, inner: &str, device: &str, far: &str, via: &str| {
             format!(
-                "[workers]\ncores = [{core}]\npoll = \"adaptive\"\n\
+                "[workers]\ncores = {cores:?}\npoll = \"adaptive\"\n\
                  [[port]]\nname = \"outer\"\ndevice = \"net_tap0,iface={tap}\"\naddresses = [\"{outer}/24\"]\n\
                  [[port]]\nname = \"inner\"\ndevice = \"{device}\"\naddresses = [\"{inner}/24\"]\n\
                  rx_descriptors = 256\ntx_descriptors = 256\n\
@@ -37,8 +40,9 @@ impl Pair {
         };
         Pair {
             net: Net::new(),
-            stays: body(0, "ta", "10.1.0.1", "10.2.0.1", first, "10.3.0.0", "10.2.0.2"),
-            dies: body(1, "tb", "10.3.0.1", "10.2.0.2", second, "10.1.0.0", "10.2.0.1"),
+            queues: workers,
+            stays: body("ta", "10.1.0.1", "10.2.0.1", first, "10.3.0.0", "10.2.0.2"),
+            dies: body("tb", "10.3.0.1", "10.2.0.2", second, "10.1.0.0", "10.2.0.1"),
         }
     }
 
@@ -46,6 +50,8 @@ impl Pair {
     fn survives(&self) {
         let stays = self.net.run(&self.stays);
         let mut dies = self.net.run(&self.dies);
+        let inner = &stays.ask(&["ports"])[1];
+        assert_eq!((&inner["rx_queues"], &inner["tx_queues"]), (&json!(self.queues), &json!(self.queues)));
         let a = self.net.host_on_tap("a", "ta", "10.1.0.2/24", "10.1.0.1");
         self.reach_b(&a);
         let first = idle_buffers(&stays);
@@ -113,8 +119,9 @@ fn socket() -> String {
 fn vhost_survives_virtio_user() {
     let path = socket();
     Pair::new(
-        &format!("net_vhost0,iface={path},queues=1"),
-        &format!("net_virtio_user0,path={path},queues=1,mrg_rxbuf=1"),
+        2,
+        &format!("net_vhost0,iface={path},queues=2"),
+        &format!("net_virtio_user0,path={path},queues=2,mrg_rxbuf=1"),
     )
     .survives();
 }
@@ -123,6 +130,7 @@ fn vhost_survives_virtio_user() {
 fn memif_survives_its_client() {
     let path = socket();
     Pair::new(
+        1,
         &format!("net_memif0,role=server,id=0,socket={path},socket-abstract=no"),
         &format!("net_memif0,role=client,id=0,socket={path},socket-abstract=no"),
     )

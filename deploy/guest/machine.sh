@@ -167,10 +167,11 @@ until_true() {
     done
 }
 
-# await_sluice: until it says on the console that it runs.
+# await_sluice: until it says on the console that it runs, and where its control socket is.
 await_sluice() {
     until_true "$BOOT" sluice_runs || true
-    grep -q '^[^ ]* runs: ' "$STATE/console" && return
+    SOCKET=$(sed -n 's/^[^ ]* runs: .* control socket \([^ \r]*\).*/\1/p' "$STATE/console")
+    [[ -z $SOCKET ]] || return 0
     tail -n 20 "$STATE/console" | indent >&2
     die "sluice did not start in the guest; the end of its console is above"
 }
@@ -179,7 +180,6 @@ sluice_runs() { ! runs || grep -q '^[^ ]* runs: ' "$STATE/console"; }
 
 # start_sluice CONFIG: runs it in the guest, which ends with it. What it prints goes to the console.
 start_sluice() {
-    SOCKET=/run/sluice.sock
     put "$1" /etc/sluice.toml || die "$1 does not fit through the serial line"
     guest 60 "(sluice run -c /etc/sluice.toml >/dev/console 2>&1; leave \$?) &"
     await_sluice

@@ -9,7 +9,6 @@ pub mod analyser;
 pub mod flow;
 mod packet;
 pub mod port;
-pub mod result;
 pub mod schedule;
 pub mod search;
 pub mod sender;

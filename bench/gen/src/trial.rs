@@ -318,6 +318,15 @@ impl Trial {
         total
     }
 
+    /// Takes another trial of the same tester in, as if the two were one.
+    pub fn add(&mut self, other: &Trial) {
+        self.loads.extend(&other.loads);
+        self.directions.iter_mut().zip(&other.directions).for_each(|(sum, counts)| sum.add(counts));
+        self.timing.add(&other.timing);
+        self.jitter = self.jitter.max(other.jitter);
+        self.last_loss = other.last_loss;
+    }
+
     /// The time of all loads.
     pub fn duration(&self) -> Duration {
         self.loads.iter().map(|load| load.duration).sum()

@@ -117,7 +117,10 @@ pub(crate) struct Forward {
     /// Do without huge pages: slow, for trying things out.
     #[arg(long)]
     pub(crate) no_huge: bool,
-    /// Write the result to this file.
+    /// Measure so often, each a run of the result: `sluice bench diff` wants three at least.
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) repeat: u32,
+    /// Write the result to this file, for `sluice bench report` and `diff`.
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use generator::result::DutCounters;
-
 use super::Error;
 use super::args::Forward;
 use super::testpmd::Testpmd;
@@ -16,6 +14,19 @@ pub(crate) struct Dut {
     before: DutCounters,
     /// Sockets to be removed.
     sockets: Vec<PathBuf>,
+}
+
+/// What a device under test counted, in the time of a trial.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct DutCounters {
+    /// Frames received.
+    pub(crate) rx: u64,
+    /// Frames that found no room in its receive queues.
+    pub(crate) rx_missed: u64,
+    /// Frames sent.
+    pub(crate) tx: u64,
+    /// Frames that it wanted to send, and dropped.
+    pub(crate) tx_dropped: u64,
 }
 
 /// What the tester counted in a trial, to be compared.
@@ -61,7 +72,21 @@ fn socket(number: usize) -> PathBuf {
     std::env::temp_dir().join(format!("sluice-bench-{}-{number}.sock", std::process::id()))
 }
 
+impl DutCounters {
+    pub(crate) fn add(&mut self, other: &DutCounters) {
+        self.rx += other.rx;
+        self.rx_missed += other.rx_missed;
+        self.tx += other.tx;
+        self.tx_dropped += other.tx_dropped;
+    }
+}
+
 impl Dut {
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.testpmd.id()
+    }
+
     /// Notes where its counters stand before a trial.
     pub(crate) fn begin(&mut self) -> Result<(), Error> {
         self.before = self.testpmd.counters()?;

@@ -1,6 +1,7 @@
 //! `sluice bench`: measuring devices under test.
 
 mod args;
+mod document;
 mod dut;
 mod forward;
 mod ports;

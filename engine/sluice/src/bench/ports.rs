@@ -74,6 +74,11 @@ impl Dpdk {
         Box::new(move || clock.now())
     }
 
+    /// Ticks a second of the time stamp counter, if that is the clock.
+    pub(crate) fn tsc_hz(&self) -> Option<u64> {
+        self.clock.tsc_hz()
+    }
+
     /// Opens a port and starts it.
     pub(crate) fn open(&self, device: &str) -> Result<Port, Error> {
         let port = Port::open(&self.eal, device).map_err(|error| refusal(device, &error))?;

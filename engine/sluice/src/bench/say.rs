@@ -1,9 +1,12 @@
 //! What is printed: a line for each trial as it ends, and the result.
 
-use generator::result::{
-    CountsResult, Distribution, GoalResult, Outcome, Rfc2544Result, SoakResult, TrialResult,
-};
+use generator::search::mlr::Bounds;
+use generator::search::rfc2544::Findings;
+use generator::trial::Trial;
+use hdrhistogram::Histogram;
 
+use super::document::{delay_variation, mean};
+use super::dut::DutCounters;
 use crate::table::table;
 
 /// A rate as people read it.
@@ -27,79 +30,75 @@ fn time(ns: f64) -> String {
 
 fn percent(ratio: f64) -> String {
     // A loss is not rounded to none.
-    if ratio > 0.0 && ratio < 0.0001 {
+    if ratio > 0.0 && ratio < 1e-4 {
         format!("{:.1e} %", ratio * 100.0)
     } else {
         format!("{:.2} %", ratio * 100.0)
     }
 }
 
-fn quantile(of: &Distribution, percent: f64) -> String {
-    of.percentile(percent).map_or("-".into(), |ns| time(ns as f64))
+fn quantile(of: &Histogram<u64>, quantile: f64) -> String {
+    time(of.value_at_quantile(quantile) as f64)
 }
 
 /// What the tester itself adds to a latency.
-pub(crate) fn bias(bias: &Distribution) {
+pub(crate) fn bias(bias: &Histogram<u64>) {
     println!(
         "tester's own latency, over a loop in memory: least {}, median {}, 99 % {} (not taken off)",
-        time(bias.min as f64),
-        quantile(bias, 50.0),
-        quantile(bias, 99.0)
+        time(bias.min() as f64),
+        quantile(bias, 0.5),
+        quantile(bias, 0.99)
     );
 }
 
 /// A trial that has ended.
-pub(crate) fn trial(phase: &str, trial: &TrialResult) {
-    let load = &trial.loads[0];
+pub(crate) fn progress(phase: &str, trial: &Trial) {
+    let (load, total, latency) = (&trial.loads[0], trial.total(), &trial.timing.latency);
     let mut line = format!(
         "{phase}: {} for {} s: loss {}, latency {} (99 % {})",
         pps(load.pps),
-        load.duration_s,
-        percent(trial.loss_ratio),
-        quantile(&trial.latency, 50.0),
-        quantile(&trial.latency, 99.0)
+        load.duration.as_secs_f64(),
+        percent(total.loss_ratio()),
+        quantile(latency, 0.5),
+        quantile(latency, 0.99)
     );
-    if trial.total.not_sent > 0 {
-        line += &format!(", {} not sent", trial.total.not_sent);
+    if total.not_sent() > 0 {
+        line += &format!(", {} not sent", total.not_sent());
     }
     eprintln!("{line}");
 }
 
-/// The result.
-pub(crate) fn outcome(outcome: &Outcome) {
-    println!();
-    match outcome {
-        Outcome::Trial(trial) => one(trial),
-        Outcome::Search(search) => search.goals.iter().for_each(goal),
-        Outcome::Rfc2544(results) => results.iter().for_each(rfc2544),
-        Outcome::Soak(soak) => soaked(soak),
-    }
-}
-
-fn one(trial: &TrialResult) {
-    let load = &trial.loads[0];
-    println!("{} for {} s; received {}", pps(load.pps), load.duration_s, pps(trial.received_pps));
-    counts(&trial.total, trial.loss_ratio);
-    let row = |name: &str, of: &Distribution| {
-        let value = |percent| quantile(of, percent);
-        let mut row = vec![name.to_owned(), time(of.min as f64), time(of.mean)];
-        row.extend([50.0, 90.0, 99.0, 99.9, 99.99].map(value));
-        row.push(time(of.max as f64));
+/// Trials at one rate, taken together.
+pub(crate) fn trial(trial: &Trial, dut: Option<DutCounters>) {
+    let seconds = trial.duration().as_secs_f64();
+    let (total, rate) = (trial.total(), trial.loads[0].pps);
+    println!(
+        "\n{}{} for {seconds} s; received {}",
+        pps(rate),
+        each_way(trial.directions.len()),
+        pps(total.received.unique as f64 / seconds)
+    );
+    counts(trial);
+    let latency = &trial.timing.latency;
+    let row = |name: &str, of: &Histogram<u64>| {
+        let mut row = vec![name.to_owned(), time(of.min() as f64), time(of.mean())];
+        row.extend([0.5, 0.9, 0.99, 0.999, 0.9999].map(|at| quantile(of, at)));
+        row.push(time(of.max() as f64));
         row
     };
     let rows = [
-        row("latency", &trial.latency),
-        row("delay variation (PDV)", &trial.pdv),
-        row("from packet to packet (IPDV)", &trial.ipdv),
+        row("latency", latency),
+        row("delay variation (PDV)", &delay_variation(latency)),
+        row("from packet to packet (IPDV)", &trial.timing.variation),
     ];
     println!(
         "{}",
         table(&["", "min", "mean", "50 %", "90 %", "99 %", "99.9 %", "99.99 %", "max"], &[], rows)
     );
-    if let Some(jitter) = trial.jitter_ns {
+    if let Some(jitter) = trial.jitter {
         println!("jitter (RFC 3550) {}", time(jitter as f64));
     }
-    if let Some(dut) = &trial.dut {
+    if let Some(dut) = dut {
         println!(
             "device under test: received {}, no room for {}, sent {}, dropped {}; its counters and ours agree",
             dut.rx, dut.rx_missed, dut.tx, dut.tx_dropped
@@ -107,75 +106,73 @@ fn one(trial: &TrialResult) {
     }
 }
 
-fn counts(counts: &CountsResult, loss_ratio: f64) {
-    let CountsResult { intended, sent, not_sent, received, lost, .. } = counts;
-    println!("frames {intended}: sent {sent}, not sent in time {not_sent}; received {received}, lost {lost}");
+fn each_way(directions: usize) -> &'static str {
+    if directions > 1 { " each way" } else { "" }
+}
+
+fn counts(trial: &Trial) {
+    let total = trial.total();
+    let received = &total.received;
     println!(
-        "loss {}; duplicated {}, reordered {} (by {} at most), corrupted {}, too late {}, of earlier trials {}, foreign {}",
-        percent(loss_ratio),
-        counts.duplicated,
-        counts.reordered,
-        counts.reorder_extent,
-        counts.corrupted,
-        counts.expired,
-        counts.stale,
-        counts.foreign
+        "frames {}: sent {}, not sent in time {}; received {}, lost {}",
+        total.intended,
+        total.sent,
+        total.not_sent(),
+        received.unique,
+        total.lost()
+    );
+    println!(
+        "loss {}; duplicated {}, reordered {} (by {} at most), corrupted {}, too late {}, of earlier trials {}, \
+         foreign {}",
+        percent(total.loss_ratio()),
+        received.duplicated,
+        received.reordered,
+        received.reorder_extent,
+        received.corrupted,
+        received.expired,
+        received.stale,
+        received.foreign
     );
 }
 
-fn goal(goal: &GoalResult) {
-    let name = format!("{} (loss up to {})", goal.name, percent(goal.loss_ratio));
-    match (goal.lower_pps, goal.upper_pps, goal.throughput_pps) {
+/// What a search found for a goal.
+pub(crate) fn goal(bounds: &Bounds, directions: usize) {
+    let name = format!("{} (loss up to {})", bounds.goal.name, percent(bounds.goal.loss_ratio));
+    let each = each_way(directions);
+    match (bounds.lower, bounds.upper, bounds.throughput) {
         (Some(lower), Some(upper), Some(throughput)) => {
             let (throughput, lower, upper) = (pps(throughput), pps(lower), pps(upper));
-            println!("{name}: {throughput}; between {lower} and {upper}");
+            println!("{name}: {throughput}{each}; between {lower} and {upper}");
         }
         (Some(lower), None, Some(throughput)) => {
-            println!("{name}: {}; the highest rate tried, {}, meets it", pps(throughput), pps(lower));
+            println!("{name}: {}{each}; the highest rate tried, {}, meets it", pps(throughput), pps(lower));
         }
         (_, Some(upper), _) => println!("{name}: none; not even {} meets it", pps(upper)),
         _ => println!("{name}: none"),
     }
 }
 
-fn rfc2544(result: &Rfc2544Result) {
-    let strict = if result.strict { "" } else { " (shorter than RFC 2544 asks for)" };
-    println!("RFC 2544, {} bytes{strict}", result.size);
-    match result.throughput_pps {
+/// What the tests of RFC 2544 found for a frame size.
+pub(crate) fn rfc2544(size: &str, strict: bool, found: &Findings) {
+    let strict = if strict { "" } else { " (shorter than RFC 2544 asks for)" };
+    println!("\nRFC 2544, {size} bytes{strict}");
+    match found.throughput_pps {
         Some(throughput) => println!("  throughput {}", pps(throughput)),
         None => println!("  throughput none: frames were lost at every rate"),
     }
-    if let Some(mean) = mean(&result.latencies_ns) {
-        println!("  latency at that rate {}, mean of {} trials", time(mean), result.latencies_ns.len());
+    if let Some(mean) = mean(&found.latencies_ns) {
+        println!("  latency at that rate {}, mean of {} trials", time(mean), found.latencies_ns.len());
     }
-    let curve: Vec<String> = result
-        .loss_curve
-        .iter()
-        .map(|(rate, loss)| format!("{} at {}", percent(*loss), pps(*rate)))
-        .collect();
+    let point = |(rate, loss): &(f64, f64)| format!("{} at {}", percent(*loss), pps(*rate));
+    let curve: Vec<String> = found.loss_curve.iter().map(point).collect();
     println!("  frame loss rate {}", curve.join(", "));
-    let bursts: Vec<f64> = result.bursts.iter().map(|frames| *frames as f64).collect();
+    let bursts: Vec<f64> = found.bursts.iter().map(|frames| *frames as f64).collect();
     match mean(&bursts) {
         Some(mean) => println!("  back-to-back {mean:.0} frames, mean of {} searches", bursts.len()),
         None => println!("  back-to-back not measured: it keeps up with the highest rate"),
     }
-    if let Some(recovery) = result.recovery_ns {
-        println!("  system recovery {}", time(recovery as f64));
-    }
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-fn soaked(soak: &SoakResult) {
-    let seconds: f64 = soak.trials.iter().flat_map(|trial| &trial.loads).map(|load| load.duration_s).sum();
-    println!("{} trials, {seconds} s", soak.trials.len());
-    counts(&soak.total, soak.loss_ratio);
-    let worst = soak.trials.iter().max_by(|a, b| a.loss_ratio.total_cmp(&b.loss_ratio));
-    let slowest = soak.trials.iter().map(|trial| trial.latency.max).max();
-    if let (Some(worst), Some(slowest)) = (worst, slowest) {
-        println!("worst trial: loss {}; longest latency {}", percent(worst.loss_ratio), time(slowest as f64));
+    if let Some(recovery) = found.recovery {
+        println!("  system recovery {}", time(recovery.as_nanos() as f64));
     }
 }
 
@@ -187,13 +184,8 @@ mod tests {
     fn figures_for_people() {
         assert_eq!(pps(14_880_952.4), "14.8810 Mpps");
         assert_eq!((pps(1500.0), pps(3.0)), ("1.500 kpps".into(), "3.0 pps".into()));
-        assert_eq!(
-            (time(900.0), time(1500.0), time(2.5e6)),
-            ("900 ns".into(), "1.50 us".into(), "2.50 ms".into())
-        );
-        assert_eq!(
-            (percent(0.0), percent(0.005), percent(1e-6)),
-            ("0.00 %".into(), "0.50 %".into(), "1.0e-4 %".into())
-        );
+        let times = [900.0, 1500.0, 2.5e6, 3e9].map(time);
+        assert_eq!(times, ["900 ns", "1.50 us", "2.50 ms", "3.000 s"]);
+        assert_eq!([0.0, 0.005, 1e-6].map(percent), ["0.00 %", "0.50 %", "1.0e-4 %"]);
     }
 }

@@ -4,17 +4,18 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use generator::flow::{self, FlowSpec};
-use generator::result::{Distribution, Setup, TrialResult};
 use generator::schedule::Load;
 use generator::size::Sizes;
 use generator::source::{MAX_STREAMS, Source};
 use generator::trial::{Direction, Tester, Trial};
-use pmd::{Port, PortStats};
+use hdrhistogram::Histogram;
+use pmd::{Eal, Port, PortStats};
+use report::{Device, Document, Given};
 use wire::MacAddr;
 
 use super::Error;
 use super::args::{Forward, Protocol};
-use super::dut::{self, Dut, OwnCounters};
+use super::dut::{self, Dut, DutCounters, OwnCounters};
 use super::ports::{self, Dpdk, DpdkTester};
 
 /// Where the tester's own latency is measured: what is sent there comes back at once.
@@ -35,7 +36,6 @@ const UNKNOWN: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0x01]);
 pub(crate) struct Session {
     tester: Option<DpdkTester>,
     ports: Vec<Port>,
-    devices: Vec<String>,
     streams: usize,
     /// How often sources were made: their streams are numbered on, so that no frame of one is taken for another's.
     prepared: usize,
@@ -63,7 +63,7 @@ impl Session {
         let dpdk = Dpdk::start(&devices, longest, args.core, args.no_huge)?;
         let ports = devices.iter().map(|device| dpdk.open(device)).collect::<Result<Vec<_>, _>>()?;
         ports.iter().try_for_each(ports::wait_for_link)?;
-        Ok(Session { tester: None, ports, devices, streams: 0, prepared: 0, dut, plan, dpdk })
+        Ok(Session { tester: None, ports, streams: 0, prepared: 0, dut, plan, dpdk })
     }
 
     /// The line's speed in bits a second, if the first port has one.
@@ -72,15 +72,14 @@ impl Session {
     }
 
     /// What the tester itself adds to a latency: that over a loop in memory.
-    pub(crate) fn bias(&self) -> Result<Distribution, Error> {
+    pub(crate) fn bias(&self) -> Result<Histogram<u64>, Error> {
         let port = self.dpdk.open(LOOPBACK)?;
         let test_port = self.dpdk.test_port(&port, ports::loop_host())?;
         let mut tester = Tester::new(vec![test_port], self.dpdk.clock(), self.plan.drain);
         let flows = FlowSpec { count: 1, ..self.plan.flows.clone() };
         let source = Source::new(&flows, &Sizes::fixed(64)?, UNKNOWN, UNKNOWN, 0)?;
         tester.add(Direction { from: 0, to: 0 }, source, self.plan.patience);
-        let trial = tester.trial(&[BIAS_LOAD])?;
-        Ok(Distribution::of(&trial.timing.latency, 0))
+        Ok(tester.trial(&[BIAS_LOAD])?.timing.latency)
     }
 
     /// Makes ready to send frames of these sizes.
@@ -119,23 +118,18 @@ impl Session {
     }
 
     /// Runs a trial, and compares its counters with those of the device under test.
-    pub(crate) fn trial(&mut self, loads: &[Load]) -> Result<(Trial, TrialResult), Error> {
+    pub(crate) fn trial(&mut self, loads: &[Load]) -> Result<(Trial, Option<DutCounters>), Error> {
         if let Some(dut) = &mut self.dut {
             dut.begin()?;
         }
-        let missed_before = self.missed()?;
-        let aside_before = self.sent_aside()?;
-        let trial = self.tester()?.trial(loads);
-        let missed = self.missed()? - missed_before;
-        let aside = self.sent_aside()? - aside_before;
-        let trial = trial?;
-        let mut result = TrialResult::from(&trial);
-        if let Some(dut) = &mut self.dut {
-            let total = trial.total();
-            let (sent, received) = (total.sent + aside, total.received.frames());
-            result.dut = Some(dut.end(&OwnCounters { sent, received, missed })?);
-        }
-        Ok((trial, result))
+        let (missed_before, aside_before) = (self.missed()?, self.sent_aside()?);
+        let trial = self.tester()?.trial(loads)?;
+        let (missed, aside) = (self.missed()? - missed_before, self.sent_aside()? - aside_before);
+        let Some(dut) = &mut self.dut else { return Ok((trial, None)) };
+        let total = trial.total();
+        let own = OwnCounters { sent: total.sent + aside, received: total.received.frames(), missed };
+        let counted = dut.end(&own)?;
+        Ok((trial, Some(counted)))
     }
 
     /// Sends a load, and receives nothing.
@@ -154,19 +148,46 @@ impl Session {
         Ok(self.tester()?.ports().iter().map(|port| port.sent_aside()).sum())
     }
 
-    /// What was measured with, for the report.
-    pub(crate) fn setup(&self, args: &Forward) -> Setup {
-        Setup {
-            ports: self.devices.clone(),
-            directions: self.plan.directions.iter().map(|direction| (direction.from, direction.to)).collect(),
-            sizes: args.size.as_ref().map(Sizes::to_string).unwrap_or_default(),
-            flows: args.flows,
-            streams: self.streams,
-            burst: args.burst,
-            patience_ns: u64::try_from(self.plan.patience.as_nanos()).unwrap_or(u64::MAX),
-            line_bps: None,
-            dut: args.dut.map(|mode| mode.to_string()),
+    /// How many directions frames are sent in.
+    pub(crate) fn directions(&self) -> usize {
+        self.plan.directions.len()
+    }
+
+    /// What only the tester knows of where it runs.
+    pub(crate) fn given(&self, core: usize) -> Result<Given, Error> {
+        let device = |port: &Port| {
+            let driver = port.capabilities()?.driver;
+            Ok(Device { name: port.name().to_owned(), driver })
+        };
+        let mut given = Given::new([u32::try_from(core)?]);
+        given.processes.extend(self.dut.as_ref().map(Dut::id));
+        given.dpdk = Some(Eal::version());
+        given.devices = self.ports.iter().map(device).collect::<Result<_, pmd::Error>>()?;
+        given.tsc_hz = self.dpdk.tsc_hz();
+        Ok(given)
+    }
+
+    /// A document with what was set.
+    pub(crate) fn parameters(&self, document: Document, args: &Forward) -> Document {
+        let time = |time: Duration| format!("{} ms", time.as_millis());
+        let mut document = document
+            .parameter("frame size", args.size.as_ref().map_or("default".into(), Sizes::to_string))
+            .parameter("flows", args.flows)
+            .parameter("streams", self.streams)
+            .parameter("burst", args.burst)
+            .parameter("directions", self.directions())
+            .parameter("patience", time(self.plan.patience))
+            .parameter("drain", time(self.plan.drain));
+        for port in &self.ports {
+            document = document.parameter("port", port.name());
         }
+        if let Some(duration) = args.duration {
+            document = document.parameter("trial", time(duration.0));
+        }
+        if let Some(mode) = args.dut {
+            document = document.parameter("device under test", mode);
+        }
+        document
     }
 }
 

@@ -7,9 +7,8 @@ use std::str::FromStr;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use generator::result::DutCounters;
-
 use super::Error;
+use super::dut::DutCounters;
 
 const PROGRAM: &str = "dpdk-testpmd";
 /// It starts, or answers, within this time, also on a busy machine.
@@ -83,6 +82,11 @@ impl Testpmd {
         testpmd.until_prompt()?;
         testpmd.tell("start")?;
         Ok(testpmd)
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its counters, all ports together, since it was started.

@@ -68,11 +68,6 @@ impl Source {
         self.first_stream
     }
 
-    /// How many flows there are.
-    pub fn flow_count(&self) -> usize {
-        self.flows.len()
-    }
-
     /// Frames made or skipped so far.
     pub fn position(&self) -> u64 {
         self.position

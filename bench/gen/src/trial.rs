@@ -49,7 +49,7 @@ pub struct Counts {
 pub struct Trial {
     /// The loads, one after another; the rate is that of each direction.
     pub loads: Vec<Load>,
-    /// The counts, direction by direction.
+    /// The counts, direction by direction, in the order in which they were added.
     pub directions: Vec<Counts>,
     /// The delays, of all directions together.
     pub timing: Timing,
@@ -124,11 +124,6 @@ where
     /// The ports.
     pub fn ports(&mut self) -> &mut [Port<T, R, P>] {
         &mut self.ports
-    }
-
-    /// The directions, in the order of [`Trial::directions`].
-    pub fn directions(&self) -> &[Direction] {
-        &self.directions
     }
 
     /// Asks for the Ethernet address of the router behind a port, and sends that port's frames to it.

@@ -7,10 +7,8 @@ use wire::{Frame, FramePool, Instant, TxQueue};
 use crate::schedule::{Load, Schedule};
 use crate::source::Source;
 
-/// Frames handed to the device at once.
+/// Frames handed to the device at once; so many wait for it at most.
 const BURST: usize = 64;
-/// Frames waiting for the device.
-const BATCH: usize = 4 * BURST;
 
 /// Sends the frames of a [`Source`] as a [`Schedule`] has them.
 ///
@@ -37,7 +35,7 @@ impl<F: Frame> Sender<F> {
             source,
             schedule: idle.schedule(Instant::ZERO),
             patience: u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX),
-            batch: Vec::with_capacity(BATCH),
+            batch: Vec::with_capacity(BURST),
             sent: 0,
         }
     }
@@ -63,8 +61,7 @@ impl<F: Frame> Sender<F> {
     {
         let now = now.as_nanos();
         self.give_up(now.saturating_sub(self.patience));
-        let room = BURST.saturating_sub(self.batch.len());
-        for _ in 0..room {
+        for _ in self.batch.len()..BURST {
             let Some(intended) = self.schedule.peek().filter(|time| *time <= now) else { break };
             let Some(frame) = self.source.make(pool, intended) else { break };
             self.schedule.advance();

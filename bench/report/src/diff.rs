@@ -236,6 +236,8 @@ impl fmt::Display for Row {
     }
 }
 
+impl std::error::Error for NotComparable {}
+
 impl fmt::Display for NotComparable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "not comparable: {}", self.0.join("; "))

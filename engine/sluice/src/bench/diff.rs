@@ -1,0 +1,60 @@
+//! `sluice bench diff`: is the second result worse than the first?
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use report::{Comparison, Options, compare};
+
+use super::Error;
+
+/// The exit status of what cannot be compared.
+const NOT_COMPARABLE: u8 = 2;
+
+/// Which results, and how sure.
+#[derive(Args)]
+pub(crate) struct Diff {
+    /// The result before.
+    before: PathBuf,
+    /// The result after.
+    after: PathBuf,
+    /// Changes below this share of the value before are no matter, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 1.0, value_parser = percent)]
+    threshold: f64,
+    /// The chance of a single false alarm over all measures, in percent.
+    #[arg(long, value_name = "PERCENT", default_value_t = 5.0, value_parser = percent)]
+    alarms: f64,
+    /// Compare results with other parameters or from other machines, too.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Compares, and gives the exit status.
+pub(super) fn run(diff: &Diff) -> ExitCode {
+    match comparison(diff) {
+        Ok(comparison) => {
+            // Whoever closes the pipe early has read enough.
+            let _closed = writeln!(std::io::stdout(), "{comparison}");
+            if comparison.has_regressed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+        Err(why) => {
+            crate::fail(why);
+            NOT_COMPARABLE.into()
+        }
+    }
+}
+
+fn comparison(diff: &Diff) -> Result<Comparison, Error> {
+    let (before, after) = (super::read(&diff.before)?, super::read(&diff.after)?);
+    let options =
+        Options { alpha: diff.alarms / 100.0, threshold: diff.threshold / 100.0, force: diff.force };
+    Ok(compare(&before, &after, &options)?)
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(percent) if (0.0..100.0).contains(&percent) => Ok(percent),
+        _ => Err("a number from 0 to less than 100 is wanted".to_owned()),
+    }
+}

@@ -34,12 +34,11 @@ pub(super) fn findings(before: &Snapshot, after: &Snapshot, given: &Given) -> Ve
 
 fn load(before: &Snapshot) -> Finding {
     let cores = expand(&before.online).len().max(1);
-    let busy = before.load / cores as f64;
-    if busy < 0.1 {
+    if before.load < 0.1 * cores as f64 {
         return good("the machine was idle before");
     }
     let why = "what runs before will often run meanwhile, and share caches and memory";
-    let what = format!("the machine was {:.0} % busy before (load {:.2})", busy * 100.0, before.load);
+    let what = format!("the machine was busy before: load {:.2} on {cores} cores", before.load);
     caution(what, why, "stop what top shows, wait a minute, and repeat")
 }
 

@@ -66,13 +66,13 @@ impl Snapshot {
         let tree = Tree(root.into());
         let info = tree.text("proc/cpuinfo");
         let field = |name: &str| {
-            let line = info.lines().find(|line| line.starts_with(name))?;
-            Some(line.split_once(':')?.1.trim().to_owned())
+            let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+            Some(fields.find(|(key, _)| key.trim() == name)?.1.trim().to_owned())
         };
         let vendor = tree.text("sys/class/dmi/id/sys_vendor");
         let product = tree.text("sys/class/dmi/id/product_name");
         Snapshot {
-            model: field("model name").unwrap_or_default(),
+            model: model(field),
             flags: field("flags").unwrap_or_default().split_whitespace().map(str::to_owned).collect(),
             online: tree.cores("online"),
             isolated: tree.cores("isolated"),
@@ -98,6 +98,15 @@ impl Snapshot {
             core_times: core_times(&tree.text("proc/stat")),
             threads: tree.threads(),
         }
+    }
+}
+
+/// Name, family and model, as virtual machines often give a name that says little.
+fn model(field: impl Fn(&str) -> Option<String>) -> String {
+    let name = field("model name").unwrap_or_default();
+    match (field("cpu family"), field("model")) {
+        (Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
+        _ => name,
     }
 }
 

@@ -11,7 +11,10 @@ const CARD: &str = "0000:41:00.0";
 
 /// The files of a good machine: 4 cores, of which 2 and 3 are isolated.
 const GOOD: [(&str, &str); 17] = [
-    ("proc/cpuinfo", "model name\t: Imagined 9000\nflags\t\t: fpu constant_tsc nonstop_tsc\n"),
+    (
+        "proc/cpuinfo",
+        "cpu family\t: 26\nmodel\t\t: 2\nmodel name\t: Imagined 9000\nflags\t\t: fpu constant_tsc nonstop_tsc\n",
+    ),
     ("sys/devices/system/cpu/online", "0-3\n"),
     ("sys/devices/system/cpu/isolated", "2-3\n"),
     ("sys/devices/system/cpu/nohz_full", "2-3\n"),
@@ -67,7 +70,7 @@ fn a_good_machine_is_trusted() {
     let environment = judged(&[], &[], &given());
     assert_eq!(environment.trust(), Trust::Yes, "{:#?}", environment.findings);
     for (name, value) in [
-        ("CPU", "Imagined 9000"),
+        ("CPU", "Imagined 9000 (family 26, model 2)"),
         ("cores", "4"),
         ("cores used", "2,3"),
         ("governor", "performance"),
@@ -123,7 +126,7 @@ fn each_flaw_has_its_finding() {
         ),
         (huge, "0", Spoils, "no huge pages", "nr_hugepages"),
         (node, "1", Caution, "core 2 is on another NUMA node", "node 1"),
-        ("proc/loadavg".to_owned(), "2.00 1 1 1/1 1", Caution, "50 % busy before", "top"),
+        ("proc/loadavg".to_owned(), "2.00 1 1 1/1 1", Caution, "busy before: load 2.00 on 4 cores", "top"),
     ] {
         let environment = judged(&[(&file, text)], &[], &given());
         expect(&environment, weight, what, mend);

@@ -44,10 +44,15 @@ pub(crate) fn describe() -> Vec<(&'static str, String)> {
     vec![
         ("CPU", format!("{}, {cores} cores", cpu_model())),
         ("kernel", output_of("uname", &["-sr"])),
-        ("DPDK", output_of("pkg-config", &["--modversion", "libdpdk"])),
+        ("DPDK", dpdk_version()),
         ("date", output_of("date", &["-u", "+%Y-%m-%d %H:%M UTC"])),
         ("load when written", fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()),
     ]
+}
+
+/// The version that pkg-config finds, which all contenders link.
+pub(crate) fn dpdk_version() -> String {
+    output_of("pkg-config", &["--modversion", "libdpdk"])
 }
 
 /// Name, family and model, as virtual machines often give a name that says little.

@@ -8,7 +8,8 @@ mod flows;
 mod machine;
 mod measure;
 mod process;
-mod report;
+mod runs;
+mod tables;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -56,6 +57,9 @@ struct Options {
     /// Where the report goes; `-` for nowhere but the terminal.
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/RESULTS.md"))]
     report: PathBuf,
+    /// Where every single run goes, for `sluice bench report` and `sluice bench diff`.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -87,11 +91,16 @@ fn run(options: Options) -> Result<()> {
         window: Duration::from_millis(if options.quick { 500 } else { options.window_ms }),
         cores: contenders::Cores { worker: options.core, control: options.control_core },
     };
+    let start = runs::Start::now(&plan);
     let results = measure::run(&plan, &tables, &contenders, &paths)?;
-    let text = report::text(&results, &plan);
+    let text = tables::text(&results, &plan);
     println!("{text}");
+    if let Some(json) = &options.json {
+        let document = start.finish(&results, &plan);
+        std::fs::write(json, document.json()?).map_err(|error| format!("{}: {error}", json.display()))?;
+    }
     if options.report.as_os_str() != "-" {
-        std::fs::write(&options.report, report::document(&text, &plan)?)
+        std::fs::write(&options.report, tables::document(&text, &plan)?)
             .map_err(|error| format!("{}: {error}", options.report.display()))?;
         eprintln!("peers: written to {}", options.report.display());
     }

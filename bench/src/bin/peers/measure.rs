@@ -1,7 +1,7 @@
 //! The rounds: every contender has its turn on every flow set, one after another, again and again.
 
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::columns::{FlowSet, Table};
@@ -26,6 +26,8 @@ pub(crate) struct Column {
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     pub(crate) cycles: Vec<f64>,
+    /// When each of them began to be measured, in seconds after the first contender was started.
+    pub(crate) starts_s: Vec<f64>,
 }
 
 /// All that was measured.
@@ -42,6 +44,7 @@ pub(crate) fn run(
     paths: &Paths,
 ) -> Result<Results> {
     paths.make_run_folder()?;
+    let start = Instant::now();
     let mut results = Results { columns: Vec::new(), tsc_hz: 0 };
     for table in tables {
         let mut running = Vec::new();
@@ -50,7 +53,7 @@ pub(crate) fn run(
             running.push(Running::start(&Setup { contender, table, cores: plan.cores, paths })?);
         }
         for (index, set) in table.sets.iter().enumerate() {
-            results.columns.push(measure_set(plan, set, index, &running)?);
+            results.columns.push(measure_set(plan, set, index, &running, start)?);
         }
         if let Some(first) = running.first() {
             results.tsc_hz = first.tsc_hz()?;
@@ -59,14 +62,22 @@ pub(crate) fn run(
     Ok(results)
 }
 
-fn measure_set(plan: &Plan, set: &'static FlowSet, index: usize, running: &[Running]) -> Result<Column> {
-    let mut rows: Vec<Row> = running.iter().map(|one| Row { name: one.name, cycles: Vec::new() }).collect();
+fn measure_set(
+    plan: &Plan,
+    set: &'static FlowSet,
+    index: usize,
+    running: &[Running],
+    start: Instant,
+) -> Result<Column> {
+    let mut rows: Vec<Row> =
+        running.iter().map(|one| Row { name: one.name, cycles: Vec::new(), starts_s: Vec::new() }).collect();
     for one in running {
         one.play(index)?;
     }
     for round in 1..=plan.rounds {
         let mut line = format!("{}, round {round}:", set.title);
         for (one, row) in running.iter().zip(&mut rows) {
+            row.starts_s.push(start.elapsed().as_secs_f64());
             let cycles = measure_one(plan, one)?;
             line += &format!(" {} {cycles:.1}", one.name);
             row.cycles.push(cycles);

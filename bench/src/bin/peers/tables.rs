@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use report::{median, range};
+
 use crate::Result;
 use crate::contenders::{FLOOR, OURS, PEER};
 use crate::machine;
@@ -80,37 +82,14 @@ fn against(
     format!("{:.digits$}", median(&compared))
 }
 
-fn range(values: &[f64]) -> (f64, f64) {
-    values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)))
-}
-
-/// The middle value; the mean of the two middle ones of an even number.
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[middle],
-        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::columns::TABLES;
 
     #[test]
-    fn medians() {
-        assert_eq!(median(&[3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), 2.5);
-        assert!(median(&[]).is_nan());
-    }
-
-    #[test]
     fn rows_are_compared_round_by_round() {
-        let row = |name, cycles: &[f64]| Row { name, cycles: cycles.to_vec() };
+        let row = |name, cycles: &[f64]| Row { name, cycles: cycles.to_vec(), starts_s: Vec::new() };
         let rows = vec![
             row(FLOOR, &[10.0, 20.0, 12.0]),
             row(PEER, &[20.0, 40.0, 24.0]),

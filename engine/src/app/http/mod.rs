@@ -1,7 +1,8 @@
 //! An HTTP/1.1 server of files and pages (RFC 9110, RFC 9112). No byte of them is copied.
 //!
 //! - [`site`]: what is served, loaded before the workers run; `walk`: the files below a folder.
-//! - `connection`: requests in, answers out, in order; what is read, and for how long one waits, has bounds.
+//! - `connection`: requests in, answers out, in order; what is read, and (`phase`) how long one waits, has
+//!   bounds.
 //! - `answer`: what a request is answered, and the head of the response, which is written into a frame of
 //!   the worker's. The content follows by reference.
 //! - [`counters`], and `status`, the page that shows them.
@@ -9,6 +10,7 @@
 mod answer;
 mod connection;
 pub mod counters;
+mod phase;
 pub mod site;
 mod status;
 mod walk;
@@ -26,8 +28,9 @@ use tcp::shard::ConnectionId;
 use wire::{Frame, Instant};
 
 use super::{App, Event, Sockets, StartError};
-use connection::{Connection, Fate, Patience};
+use connection::{Connection, Fate};
 use counters::Counters;
+use phase::Patience;
 use site::Site;
 
 /// Connections that may wait for this worker to look.

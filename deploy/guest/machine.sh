@@ -65,7 +65,7 @@ boot() {
     pc) ARGS+=(-M pc) ;;
     q35)
         ARGS+=(-M q35 -device "intel-iommu,intremap=off,caching-mode=on")
-        append+=" intel_iommu=on vfio_iommu_type1.allow_unsafe_interrupts=1"
+        append+=" intel_iommu=on"
         ;;
     *) die "machine $MACHINE: it is pc or q35" ;;
     esac
@@ -117,11 +117,25 @@ connect_hosts() {
 
 runs() { kill -0 "$QEMU_PID" 2>/dev/null; }
 
+HEARD=''
+
+# hear VARIABLE: a line from the guest, if one comes within a second. What has come of the next is kept.
+hear() {
+    local -n heard=$1
+    if IFS= read -r -t 1 -u 6 heard; then
+        heard=$HEARD$heard
+        HEARD=''
+        return
+    fi
+    HEARD+=$heard
+    return 1
+}
+
 # await_guest: until it says that it is ready.
 await_guest() {
     local line since=$SECONDS
     while ((SECONDS - since < BOOT)) && runs; do
-        read -r -t 1 -u 6 line || continue
+        hear line || continue
         [[ $line == ready ]] && { BOOTED=$((SECONDS - since)); return; }
     done
     tail -n 20 "$STATE/console" >&2
@@ -135,7 +149,7 @@ guest() {
     shift
     printf '%s\n' "$*" >&5
     while ((SECONDS - since < limit)) && runs; do
-        IFS= read -r -t 1 -u 6 line || continue
+        hear line || continue
         [[ $line =~ ^status\ ([0-9]+)$ ]] && return "${BASH_REMATCH[1]}"
         printf '%s\n' "$line"
     done
@@ -149,10 +163,14 @@ put() { guest 60 "echo $(base64 -w 0 "$1") | base64 -d >$2"; }
 # monitor COMMAND: tells QEMU's monitor something.
 monitor() { printf '%s\n' "$*" >"$STATE/monitor.in"; }
 
-# hand_over: binds the NICs to the driver by which DPDK takes devices from this machine.
+# hand_over: binds the NICs to the driver by which DPDK takes devices from this machine, whose IOMMU does not remap
+# interrupts.
 hand_over() {
     local driver=uio_pci_generic n addresses=''
-    [[ $MACHINE == pc ]] || driver=vfio-pci
+    if [[ $MACHINE == q35 ]]; then
+        driver=vfio-pci
+        guest 60 "modprobe vfio_iommu_type1 && echo Y >/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
+    fi
     for n in "${!NICS[@]}"; do addresses+=" $(nic_address "$n")"; done
     guest 120 "modprobe $driver && dpdk-devbind.py -b $driver$addresses"
 }

@@ -140,8 +140,8 @@ mod tests {
                 let newest = (n.saturating_sub(7).max(1)..=n).rev();
                 newest.filter(|n| [0, 1, 0, 0][n % 4] == owner).map(|n| n as u64).collect()
             };
-            for owner in 0..3 {
-                assert_eq!(kept(&trace, owner as u16, last[owner]), want(owner), "after {n}");
+            for (owner, last) in last.into_iter().enumerate() {
+                assert_eq!(kept(&trace, owner as u16, last), want(owner), "after {n}");
             }
         }
     }

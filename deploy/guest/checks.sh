@@ -119,8 +119,8 @@ done
 echo "answered: $answered_tcp tcp, $answered_udp udp"
 while [[ -e $2 ]]; do sleep 0.1; done'
 
-# check_rss X yes|no: connections to sluice itself over a card with two queues. Both workers have some. Where the card
-# spreads flows by our key and table, each comes to the worker that owns it; where it does not, workers hand them over.
+# check_rss X yes|no: connections to sluice itself. Both workers have some. Where the card has two queues and spreads
+# flows by our key and table, each comes to the worker that owns it; where it has one, workers hand them over.
 check_rss() {
     local card=${NICS[$(index "$1")]} before after owners
     step "RSS: 40 connections and 40 datagrams from host ${1^^} ($card) to sluice's echo server"
@@ -143,7 +143,7 @@ check_rss() {
         verdict $? "$card: each came to the worker that owns it, $after frames handed over"
     else
         ((after > 0))
-        verdict $? "$card, of which QEMU emulates no RSS: $after frames were handed over to their owners"
+        verdict $? "$card, which has one queue: $after frames were handed over to their owners"
     fi
 }
 

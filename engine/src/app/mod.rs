@@ -7,6 +7,7 @@
 
 pub mod echo;
 pub mod http;
+pub mod load;
 mod services;
 mod sockets;
 mod txbuf;

@@ -1,0 +1,248 @@
+//! What a load counts, and how it comes from the workers to whoever shows it.
+//!
+//! A worker counts into an interval that it owns. About once a second it gives that one away, and goes on with
+//! another that came back: the intervals of a worker are made at the start, and go round.
+
+use std::ops::AddAssign;
+
+use hdrhistogram::Histogram;
+use rtrb::{Consumer, Producer, RingBuffer};
+use wire::Instant;
+
+/// Intervals of one worker. More than two, so that a late reader costs nothing but time resolution.
+const INTERVALS: usize = 4;
+/// The longest latency that the histogram tells from longer ones, nanoseconds: an hour.
+const LONGEST: u64 = 3_600_000_000_000;
+
+macro_rules! failures {
+    ($($name:ident $text:literal $means:literal;)*) => {
+        /// Why requests got no response.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Failure { $(#[doc = $means] $name,)* }
+
+        impl Failure {
+            /// All, in the order in which they are shown.
+            pub const ALL: &[Failure] = &[$(Failure::$name,)*];
+
+            /// The stable name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Failure::$name => $text,)* }
+            }
+        }
+    };
+}
+
+failures! {
+    Refused "refused" "Nobody listens there.";
+    Unreachable "unreachable" "There is no route, or the network says that the server cannot be reached.";
+    TimedOut "timed-out" "Nothing came for as long as the load is patient.";
+    Reset "reset" "The server reset the connection.";
+    Closed "closed" "The server closed the connection before it had answered.";
+    BadResponse "bad-response" "What came is no response, or not the echo of what was sent.";
+    Local "local" "This side had no source port or no memory for it.";
+}
+
+/// Sums, of one worker or of several.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Counts {
+    /// Connections that were established.
+    pub connects: u64,
+    /// Requests that were started.
+    pub started: u64,
+    /// Responses that came in whole.
+    pub completed: u64,
+    /// Responses with another status than 2xx, among these.
+    pub non_2xx: u64,
+    /// Bytes of payload received.
+    pub bytes: u64,
+    /// Requests sent again, because the server closed an idle connection under them (RFC 9112 section 9.3.1).
+    pub retried: u64,
+    /// Requests whose intended start came and that no connection was free for, until the end.
+    pub not_started: u64,
+    /// Latencies longer than the histogram's range; they are in it as its longest.
+    pub overflowed: u64,
+    /// Requests without a response, and attempts to connect, by [`Failure`].
+    pub failures: [u64; Failure::ALL.len()],
+}
+
+impl Counts {
+    /// Requests that failed for this reason.
+    pub fn failed(&self, failure: Failure) -> u64 {
+        self.failures[failure as usize]
+    }
+
+    /// Requests that failed.
+    pub fn all_failed(&self) -> u64 {
+        self.failures.iter().sum()
+    }
+}
+
+impl AddAssign<&Counts> for Counts {
+    fn add_assign(&mut self, more: &Counts) {
+        let Counts {
+            connects,
+            started,
+            completed,
+            non_2xx,
+            bytes,
+            retried,
+            not_started,
+            overflowed,
+            failures,
+        } = more;
+        self.connects += connects;
+        self.started += started;
+        self.completed += completed;
+        self.non_2xx += non_2xx;
+        self.bytes += bytes;
+        self.retried += retried;
+        self.not_started += not_started;
+        self.overflowed += overflowed;
+        self.failures.iter_mut().zip(failures).for_each(|(sum, more)| *sum += more);
+    }
+}
+
+/// What the load was at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// What came then is not part of the result.
+    WarmUp,
+    /// The time that rates are of.
+    Measure,
+    /// No request starts any more; responses to those before are part of the result, but of no rate.
+    Drain,
+    /// Nothing comes after this interval.
+    Over,
+}
+
+/// What one worker counted for a while.
+#[derive(Debug)]
+pub struct Interval {
+    /// When.
+    pub phase: Phase,
+    /// Its begin.
+    pub from: Instant,
+    /// Its end.
+    pub to: Instant,
+    /// What was counted.
+    pub counts: Counts,
+    /// From the intended start of a request to the end of its response, nanoseconds.
+    pub latency: Histogram<u64>,
+}
+
+/// A histogram that [`Interval::latency`] can be added to.
+///
+/// # Panics
+/// Never: the bounds are valid.
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LONGEST, 3).expect("the bounds are valid")
+}
+
+/// The worker's end.
+#[derive(Debug)]
+pub struct Recorder {
+    /// `None` once the last was given away.
+    current: Option<Box<Interval>>,
+    full: Producer<Box<Interval>>,
+    empty: Consumer<Box<Interval>>,
+}
+
+/// The reader's end.
+#[derive(Debug)]
+pub struct Intervals {
+    full: Consumer<Box<Interval>>,
+    empty: Producer<Box<Interval>>,
+}
+
+impl Intervals {
+    /// The two ends for a worker.
+    pub fn new() -> (Recorder, Intervals) {
+        let interval = || {
+            let (from, to) = (Instant::ZERO, Instant::ZERO);
+            Box::new(Interval {
+                phase: Phase::WarmUp,
+                from,
+                to,
+                counts: Counts::default(),
+                latency: histogram(),
+            })
+        };
+        // Each ring has room for all intervals there are: a push cannot fail.
+        let (full, full_end) = RingBuffer::new(INTERVALS);
+        let (mut empty, empty_end) = RingBuffer::new(INTERVALS);
+        (1..INTERVALS).for_each(|_| drop(empty.push(interval())));
+        let recorder = Recorder { current: Some(interval()), full, empty: empty_end };
+        (recorder, Intervals { full: full_end, empty })
+    }
+
+    /// Shows `read` the intervals that came, oldest first.
+    pub fn each(&mut self, mut read: impl FnMut(&Interval)) {
+        while let Ok(mut interval) = self.full.pop() {
+            read(&interval);
+            interval.counts = Counts::default();
+            interval.latency.reset();
+            drop(self.empty.push(interval));
+        }
+    }
+}
+
+impl Recorder {
+    /// Begins the first interval.
+    pub(super) fn begin(&mut self, now: Instant, phase: Phase) {
+        if let Some(current) = &mut self.current {
+            (current.from, current.phase) = (now, phase);
+        }
+    }
+
+    /// Counts.
+    pub(super) fn count(&mut self, count: impl FnOnce(&mut Counts)) {
+        if let Some(current) = &mut self.current {
+            count(&mut current.counts);
+        }
+    }
+
+    /// Counts requests that failed.
+    pub(super) fn failed(&mut self, failure: Failure, requests: u64) {
+        self.count(|counts| counts.failures[failure as usize] += requests);
+    }
+
+    /// Counts a response.
+    pub(super) fn completed(&mut self, latency: u64) {
+        if let Some(current) = &mut self.current {
+            current.counts.completed += 1;
+            if current.latency.record(latency).is_err() {
+                current.counts.overflowed += 1;
+                current.latency.saturating_record(latency);
+            }
+        }
+    }
+
+    /// Ends the interval and begins another, of `phase`. If none has come back yet, this one goes on; but one of
+    /// a phase that counts does not go on from one that does not.
+    pub(super) fn turn(&mut self, now: Instant, phase: Phase) {
+        let Some(current) = &mut self.current else { return };
+        if let Ok(mut next) = self.empty.pop() {
+            (next.from, next.phase) = (now, phase);
+            current.to = now;
+            drop(self.full.push(std::mem::replace(current, next)));
+        } else if current.phase == Phase::WarmUp && phase != Phase::WarmUp {
+            (current.from, current.phase) = (now, phase);
+            current.counts = Counts::default();
+            current.latency.reset();
+        }
+    }
+
+    /// Gives the last interval away.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.turn(now, Phase::Over);
+        if let Some(mut last) = self.current.take() {
+            (last.to, last.phase) = (now, Phase::Over);
+            drop(self.full.push(last));
+        }
+    }
+
+    /// Whether the last interval was given away.
+    pub(super) fn has_ended(&self) -> bool {
+        self.current.is_none()
+    }
+}

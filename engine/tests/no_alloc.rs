@@ -8,16 +8,18 @@
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use common::peer::Peer;
 use common::{Net, host, mac, port_mac, two_ports, udp_frame};
+use engine::app::load::{Exchange, Intervals, Load, Pace, Workload};
 use engine::net::{Executor, TcpListener, UdpSocket};
 use l2l3::forward::Isa;
 use sim::builder::{self, Flow, Ipv4, Tcp};
 use sim::{Rng, SimFrame, mutate};
+use tcp::shard::Received;
 use wire::MacAddr;
 
 struct Counting;
@@ -230,6 +232,76 @@ fn calls_of_echo(mut net: Net, brief: bool) -> u64 {
     peer.settle(&mut net);
     net.finish();
     total
+}
+
+/// Loads a server at steady state: over connections that stay, and over one for each request.
+#[test]
+fn load() {
+    for (close, cores, pace) in [
+        (false, "[0]", Pace::Closed),
+        (false, "[0, 1]", Pace::Poisson(20_000.0)),
+        (true, "[0]", Pace::Constant(3000.0)),
+    ] {
+        let to = SocketAddrV4::new(A.into(), 80);
+        let (recorder, mut intervals) = (RefCell::new(vec![]), vec![]);
+        for _ in 0..2 {
+            let (ours, theirs) = Intervals::new();
+            recorder.borrow_mut().push(ours);
+            intervals.push(theirs);
+        }
+        let workload = Workload {
+            target: to,
+            exchange: Exchange::get("a", "/", close),
+            connections: 8,
+            pipeline: if close { 1 } else { 4 },
+            close,
+            pace,
+            warm_up: Duration::ZERO,
+            duration: Duration::from_secs(4),
+            timeout: Duration::from_secs(1),
+        };
+        let workers = cores.matches(char::is_numeric).count() as u32;
+        let mut net = Net::with_apps(&two_ports(cores, SERVICE), Isa::detect(), || {
+            let mut recorder = recorder.borrow_mut();
+            let worker = 2 - recorder.len() as u32;
+            vec![Box::new(Load::new(workload.clone(), worker, workers, recorder.pop().unwrap()))]
+        });
+        let mut peer = Peer::new(&mut net, LAN, 10, A, tcp::Config::default());
+        let listener = peer.shard.listen(to, 64).unwrap();
+        let (mut total, mut completed, mut open) = (0, 0, vec![]);
+        for round in 0..6000 {
+            let now = net.clock.advance(Duration::from_millis(1));
+            for worker in &mut net.workers {
+                let calls = calls(|| _ = worker.poll_once(now));
+                total += if round < 100 { 0 } else { calls };
+            }
+            net.control.poll(now);
+            net.hear();
+            peer.step(&mut net);
+            open.extend(std::iter::from_fn(|| peer.accept(now, listener)));
+            open.retain(|id| {
+                let (bytes, end) = peer.take(now, *id);
+                for _ in bytes.windows(4).filter(|four| four == b"\r\n\r\n") {
+                    peer.give(now, *id, b"HTTP/1.1 200 OK\r\nContent-");
+                    peer.give(now, *id, b"Length: 5\r\n\r\nhello");
+                }
+                let goes_on = matches!(end, Received::Nothing);
+                if !goes_on {
+                    peer.shard.close(now, *id);
+                }
+                goes_on
+            });
+            peer.step(&mut net);
+            net.take_sent();
+            intervals
+                .iter_mut()
+                .for_each(|each| each.each(|interval| completed += interval.counts.completed));
+        }
+        assert!(completed > 9000, "{completed}");
+        assert_eq!(total, 0, "on cores {cores} with {pace:?}");
+        peer.settle(&mut net);
+        net.finish();
+    }
 }
 
 /// Feeds the frames that `make` gives for each round, and counts the allocator's calls in the loops.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, check, doctor, run, serve, show};
+use crate::{bench, check, doctor, load, run, serve, show};
 
 /// A DPDK poll-mode packet engine: IPv4 router and TCP server.
 #[derive(Parser)]
@@ -27,6 +27,8 @@ enum Command {
     Echo(serve::Echo),
     /// Run an HTTP server of a folder, without a configuration file.
     Http(serve::Http),
+    /// Load a server, by HTTP/1.1 or with messages that it echoes, and show how long its answers took.
+    Load(Box<load::Load>),
     /// Check a configuration file: says all its errors at once, or the plan.
     Check {
         /// The configuration file.
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run::run_file(&config),
         Command::Echo(echo) => serve::echo(&echo),
         Command::Http(http) => serve::http(&http),
+        Command::Load(load) => load::run(&load),
         Command::Check { file } => check::check(&file),
         Command::Show(show) => show::show(&show),
         Command::Bench(bench) => bench::run(&bench),

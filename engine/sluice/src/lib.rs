@@ -37,6 +37,7 @@ mod check;
 pub mod cli;
 mod device;
 mod doctor;
+mod load;
 mod place;
 mod run;
 mod serve;

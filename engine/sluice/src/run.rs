@@ -38,17 +38,26 @@ pub(crate) fn run_file(file: &Path) -> ExitCode {
 /// Runs what a configuration describes, and its services, until SIGINT or SIGTERM. Prints what an operator
 /// wants to know.
 pub fn run(config: Config) -> ExitCode {
-    finish(start(config, Arc::new(|_| Vec::new())))
+    finish(start(config, Arc::new(|_| Vec::new()), signalled))
 }
 
 /// As [`run`], with programs of one's own beside the services: what `programs` makes for each worker.
 pub fn run_with(
-    mut config: Config,
+    config: Config,
     programs: impl Fn(&Worker<'_>) -> Vec<Box<dyn App<Mbuf>>> + Send + Sync + 'static,
 ) -> ExitCode {
+    finish(run_until(config, programs, signalled))
+}
+
+/// As [`run_with`], with one's own idea of when it is to stop ([`engine::run::run`]), and of what is printed then.
+pub(crate) fn run_until<S: AsyncFnMut()>(
+    mut config: Config,
+    programs: impl Fn(&Worker<'_>) -> Vec<Box<dyn App<Mbuf>>> + Send + Sync + 'static,
+    stop: impl FnOnce() -> S,
+) -> Result<Report, Error> {
     config.own_programs = true;
     let of = config.clone();
-    finish(start(config, Arc::new(move |index| programs(&Worker { index, config: &of }))))
+    start(config, Arc::new(move |index| programs(&Worker { index, config: &of })), stop)
 }
 
 /// A worker whose programs are made: called on its thread, once it is pinned to its core. They stay there, so that
@@ -70,7 +79,11 @@ impl Worker<'_> {
     }
 }
 
-fn start(config: Config, programs: MakePrograms<Dpdk>) -> Result<Report, Error> {
+fn start<S: AsyncFnMut()>(
+    config: Config,
+    programs: MakePrograms<Dpdk>,
+    stop: impl FnOnce() -> S,
+) -> Result<Report, Error> {
     refuse_twin(&config)?;
     let isa = straight_path(&config)?;
     let eal = Eal::init(&eal_config(&config))?;
@@ -103,7 +116,7 @@ fn start(config: Config, programs: MakePrograms<Dpdk>) -> Result<Report, Error> 
             .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", socket.display())))
     };
     let ready = || println!("{name} runs: straight path {}, control socket {}", isa.name(), socket.display());
-    Ok(engine::run::run(setup, listen, signalled, ready, |line| eprintln!("sluice: {line}"))?)
+    Ok(engine::run::run(setup, listen, stop, ready, |line| eprintln!("sluice: {line}"))?)
 }
 
 /// The instructions that the configuration asks for, or that are the fastest here.
@@ -134,7 +147,7 @@ fn refuse_twin(config: &Config) -> Result<(), Error> {
 
 /// Takes SIGINT and SIGTERM over. What it gives is ready each time that one of them has come. Needs a tokio
 /// runtime.
-fn signalled() -> impl AsyncFnMut() {
+pub(crate) fn signalled() -> impl AsyncFnMut() {
     let mut handlers = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     async move || {
         let (Ok(interrupt), Ok(terminate)) = &mut handlers else {
@@ -349,12 +362,18 @@ fn finish(ended: Result<Report, Error>) -> ExitCode {
     println!("{}\n", show::drops(&report.drops, false));
     println!("{}\n", show::workers(&report.workers));
     println!("books: {}", report.books);
+    match verdict(&report) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => crate::fail(error),
+    }
+}
+
+/// Whether it ended as it should.
+pub(crate) fn verdict(report: &Report) -> Result<(), EngineError> {
     match &report.error {
-        Some(error) => crate::fail(error),
-        None if !report.books.balance() => {
-            crate::fail(EngineError::System("the books do not balance".into()))
-        }
-        None => ExitCode::SUCCESS,
+        Some(error) => Err(error.clone()),
+        None if !report.books.balance() => Err(EngineError::System("the books do not balance".into())),
+        None => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ mod render;
 mod say;
 mod session;
 mod testpmd;
-mod units;
+pub(crate) mod units;
 
 use std::path::Path;
 use std::process::ExitCode;

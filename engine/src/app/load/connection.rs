@@ -62,6 +62,7 @@ impl Load {
                 Received::Bytes(bytes) => {
                     let len = bytes.len();
                     self.recorder.count(|counts| counts.bytes += len as u64);
+                    self.slots.get_mut(at).since = sockets.now();
                     self.take(sockets, at, &bytes);
                     // A handle that was closed meanwhile is not told.
                     sockets.credit(id, 1, len as u32);
@@ -118,8 +119,7 @@ impl Load {
         if !answer.is_good {
             self.recorder.count(|counts| counts.non_2xx += 1);
         }
-        let slot = self.slots.get_mut(at);
-        (slot.since, slot.has_answered) = (now, true);
+        self.slots.get_mut(at).has_answered = true;
         if self.workload.close || answer.closes {
             self.go_on(sockets, at);
             return Ok(false);
@@ -133,17 +133,24 @@ impl Load {
     /// The peer has closed its side, and all before was read.
     fn ended<F: Frame>(&mut self, sockets: &mut Sockets<'_, F>, at: u32) {
         if let Some(answer) = self.slots.get_mut(at).reader.end() {
-            // It closes, so the connection does not go on; and what nobody asked for is as good as nothing.
-            let _gone = self.answered(sockets, at, answer);
+            if let Err(failure) = self.answered(sockets, at, answer) {
+                self.hang_up(sockets, at, false);
+                self.fail(sockets.now(), at, failure);
+            }
             return;
         }
-        let slot = self.slots.get(at);
-        //= RFC 9112 section 9.3.1: a server may close a connection at any time; what it has not begun to answer is sent again.
-        if self.slots.owed(at) == 0 || (slot.has_answered && slot.reader.is_between()) {
+        let (owes, slot) = (self.slots.owed(at) > 0, self.slots.get(at));
+        //= RFC 9112 section 9.3.1: a server may close at any time; what it has not begun to answer is sent again.
+        if slot.has_answered && (!owes || slot.reader.is_between()) {
             return self.go_on(sockets, at);
         }
         self.hang_up(sockets, at, false);
-        self.fail(sockets.now(), at, Failure::Closed);
+        if owes {
+            self.fail(sockets.now(), at, Failure::Closed);
+        } else {
+            // Nobody was let down, but who closes at once is not stormed either.
+            self.slots.rest(at, sockets.now());
+        }
     }
 
     /// The connection has done its part: closes it, and opens another if there is more to do.

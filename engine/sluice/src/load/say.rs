@@ -1,0 +1,70 @@
+//! What is printed: a line a second, and the result.
+
+use engine::app::load::{Counts, Failure, Phase};
+use hdrhistogram::Histogram;
+
+use super::progress::Result;
+use crate::table::table;
+
+/// A second of the load that ended `at` seconds after its start.
+pub(crate) fn second(phase: Phase, at: f64, rate: f64, counts: &Counts, latency: &Histogram<u64>) {
+    let warm_up = if phase == Phase::WarmUp { " (warm-up)" } else { "" };
+    let failed = match counts.all_failed() {
+        0 => String::new(),
+        _ => format!(", failed: {}", failures(counts)),
+    };
+    let [p50, p99] = [0.5, 0.99].map(|quantile| quantile_of(latency, quantile));
+    println!("{at:5.1} s{warm_up}: {rate:.0} requests/s, latency p50 {p50}, p99 {p99}{failed}");
+}
+
+/// The whole.
+pub(crate) fn result(what: &str, result: &Result) {
+    let (counts, latency) = (&result.all, &result.latency);
+    println!("\n{what}, measured for {:.2} s", result.seconds());
+    let quantiles = [0.5, 0.9, 0.99, 0.999, 1.0].map(|quantile| quantile_of(latency, quantile));
+    let row = std::iter::once("latency".to_owned()).chain(quantiles).collect();
+    println!("{}", table(&["", "50 %", "90 %", "99 %", "99.9 %", "max"], &[], [row]));
+    println!("requests/s: {:.1}", result.rate());
+    println!("received:   {}/s", bytes(result.byte_rate()));
+    println!(
+        "requests:   {} started, {} answered, {} of these not 2xx, {} sent again; {} connections opened",
+        counts.started, counts.completed, counts.non_2xx, counts.retried, counts.connects
+    );
+    println!("failed:     {}", failures(counts));
+    if counts.not_started > 0 {
+        println!("not started in time, for want of a free connection: {}", counts.not_started);
+    }
+    if counts.overflowed > 0 {
+        println!("latencies beyond the histogram's range, an hour: {}", counts.overflowed);
+    }
+}
+
+/// Requests that failed, by the reason.
+pub(crate) fn failures(counts: &Counts) -> String {
+    let failed = Failure::ALL.iter().filter(|failure| counts.failed(**failure) > 0);
+    let text: Vec<String> =
+        failed.map(|failure| format!("{} {}", failure.name(), counts.failed(*failure))).collect();
+    if text.is_empty() { "none".into() } else { text.join(", ") }
+}
+
+fn quantile_of(latency: &Histogram<u64>, quantile: f64) -> String {
+    if latency.is_empty() { "-".into() } else { time(latency.value_at_quantile(quantile) as f64) }
+}
+
+/// A time in nanoseconds as people read it.
+fn time(ns: f64) -> String {
+    match ns {
+        ns if ns >= 1e9 => format!("{:.2} s", ns / 1e9),
+        ns if ns >= 1e6 => format!("{:.2} ms", ns / 1e6),
+        ns if ns >= 1e3 => format!("{:.1} us", ns / 1e3),
+        ns => format!("{ns:.0} ns"),
+    }
+}
+
+fn bytes(bytes: f64) -> String {
+    match bytes {
+        bytes if bytes >= 1e9 => format!("{:.2} GB", bytes / 1e9),
+        bytes if bytes >= 1e6 => format!("{:.2} MB", bytes / 1e6),
+        bytes => format!("{:.2} kB", bytes / 1e3),
+    }
+}

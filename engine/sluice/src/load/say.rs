@@ -27,10 +27,11 @@ pub(crate) fn result(what: &str, result: &Result) {
     println!("requests/s: {:.1}", result.rate());
     println!("received:   {}/s", bytes(result.byte_rate()));
     println!(
-        "requests:   {} started, {} answered, {} of these not 2xx, {} sent again; {} connections opened",
-        counts.started, counts.completed, counts.non_2xx, counts.retried, counts.connects
+        "requests:   {} started, {} answered, {} of these not 2xx, {} sent again",
+        counts.started, counts.completed, counts.non_2xx, counts.retried
     );
     println!("failed:     {}", failures(counts));
+    println!("opened:     {} connections, with those of the warm-up", result.ever.connects);
     if counts.not_started > 0 {
         println!("not started in time, for want of a free connection: {}", counts.not_started);
     }

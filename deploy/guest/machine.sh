@@ -34,8 +34,8 @@ nic_address() { printf '0000:00:%02x.0' $((3 + $1)); }
 nic_mac() { printf '52:54:00:00:%02x:%02x' "$ID" "$1"; }
 
 # nic_args N MODEL[:QUEUES]: QEMU's words for a NIC, in ARGS. virtio takes several queues, each with an
-# interrupt for either way, and spreads flows over them itself (RSS). QEMU then moves frames from the TAP's queue
-# to RSS's, and may forget the first one when that is full: bulk traffic into the guest goes by one queue.
+# interrupt for either way, and spreads flows over them itself (RSS). Bulk traffic into a guest with several queues
+# was seen to stall with QEMU 7.2, for reasons not known: it goes by one queue.
 nic_args() {
     local n=$1 model=${2%%:*} queues=1 more=''
     [[ $2 != *:* ]] || queues=${2#*:}
@@ -43,7 +43,7 @@ nic_args() {
     e1000 | e1000e | vmxnet3) ((queues == 1)) || die "$model: QEMU emulates one queue" ;;
     virtio)
         model=virtio-net-pci
-        # With mergeable buffers, QEMU before 9.1 may wait for ever for receive buffers that are there.
+        # With mergeable buffers, QEMU 7.2 was seen to wait for receive buffers that were there.
         more=,mrg_rxbuf=off,rx_queue_size=1024
         ((queues == 1)) || more+=",mq=on,rss=on,vectors=$((2 * queues + 2))"
         [[ $MACHINE == pc ]] || more+=,iommu_platform=on,disable-legacy=on

@@ -48,7 +48,7 @@ impl Rig {
     #[track_caller]
     fn fails(&self, args: &str, parts: &[&str]) {
         let args = format!(
-            "--device net_af_packet0,iface=va --address 10.0.0.2/24 --cores 0 --duration 1s --warmup 0s --timeout 500ms {args}"
+            "--device net_af_packet0,iface=va --address 10.0.0.2/24 --cores 0 --warmup 0s --timeout 500ms {args}"
         );
         let mut load = self.net.serve("load", &args);
         let status = load.wait(END);
@@ -126,9 +126,13 @@ fn nginx_counts_what_the_load_counts() {
 #[test]
 fn a_load_without_answers_fails_with_a_sentence() {
     let rig = Rig::new();
-    rig.fails("http://10.0.0.1:81/", &["10.0.0.1:81 refuses connections"]);
-    rig.fails("http://10.0.0.9/", &["10.0.0.9:80", "ARP"]);
-    rig.fails("http://10.0.0.1/close", &["connections were opened, but no answer came", "closed"]);
+    rig.fails("--duration 1s http://10.0.0.1:81/", &["10.0.0.1:81 refuses connections"]);
+    // It is asked for three times, a second apart.
+    rig.fails("--duration 6s http://10.0.0.9/", &["10.0.0.9:80", "ARP"]);
+    rig.fails(
+        "--duration 1s http://10.0.0.1/close",
+        &["connections were opened, but no answer came", "closed"],
+    );
     for (args, parts) in [
         ("http://192.0.2.1/", &["no route to 192.0.2.1"][..]),
         ("--duration 1ms http://10.0.0.1/", &["--duration"]),

@@ -297,7 +297,6 @@ fn tokens<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterato
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 

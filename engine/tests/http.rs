@@ -445,6 +445,49 @@ fn a_stop_finishes_what_was_begun() {
     rig.finish();
 }
 
+/// Answers fill a buffer, and then comes a request whose body is not waited for.
+#[test]
+fn a_refusal_does_not_wait_for_its_body() {
+    let mut rig = Rig::new("[0]", "");
+    let id = rig.connect();
+    let missing = "GET /missing HTTP/1.1\r\nHost: a\r\n\r\n".repeat(35);
+    let post = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+    rig.give(id, (missing + post).as_bytes());
+    let (back, then) = rig.take(id);
+    let back = String::from_utf8(back).unwrap();
+    assert_eq!((back.matches("HTTP/1.1 404 ").count(), back.matches("HTTP/1.1 405 ").count()), (35, 1));
+    assert!(matches!(then, Received::End));
+    rig.peer.shard.close(rig.net.now(), id);
+    rig.pass(1);
+    rig.finish();
+}
+
+#[test]
+fn a_refused_head_request_has_no_content() {
+    let mut rig = Rig::new("[0]", "");
+    let back = rig.ask("HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
+    assert_eq!((back.status, back.body.len()), (400, 0));
+    rig.finish();
+}
+
+#[test]
+fn a_request_whose_body_ends_after_the_stop_is_the_last() {
+    let mut rig = Rig::new("[0]", "");
+    let id = rig.connect();
+    rig.give(id, b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel");
+    rig.net.control.stop(rig.net.now());
+    rig.peer.settle(&mut rig.net);
+    rig.give(id, b"lo");
+    let (back, then) = rig.take(id);
+    let last = Response::parse(&back);
+    assert_eq!((last.status, last.field("connection")), (405, "close"));
+    assert!(matches!(then, Received::End));
+    rig.peer.shard.close(rig.net.now(), id);
+    rig.pass(1);
+    assert!(rig.net.control.has_stopped());
+    rig.finish();
+}
+
 /// What cannot be served as it is, is not served at all.
 #[test]
 fn roots_that_are_refused() {

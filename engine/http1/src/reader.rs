@@ -76,6 +76,8 @@ enum State {
     /// A request may begin.
     #[default]
     Head,
+    /// The CR of an empty line has come.
+    Cr,
     /// It has begun: so many bytes of its head lie in a slot of the pool.
     Gather {
         slot: u32,
@@ -174,20 +176,31 @@ impl Reader {
                 while let [b'\r', b'\n', rest @ ..] | [b'\n', rest @ ..] = *input {
                     *input = rest;
                 }
-                if input.is_empty() {
-                    return Ok(None);
+                match *input {
+                    [] => return Ok(None),
+                    // Neither time nor memory is given for it.
+                    [b'\r'] => {
+                        (*input, self.state) = (&[], State::Cr);
+                        return Ok(None);
+                    }
+                    [b'\r', ..] => {
+                        return Err(self.refuse(Refusal { status: Status::BadRequest, is_head: false }));
+                    }
+                    _ => {}
                 }
                 let Some(slot) = pool.free.pop() else {
                     return Err(self.refuse(Refusal { status: Status::ServiceUnavailable, is_head: false }));
                 };
                 self.gather(pool, (slot, 0), input, limits)
             }
-            // An empty line that came in two pieces.
-            State::Gather { slot, len: 1 } if pool.at(*slot)[0] == b'\r' && input.starts_with(b"\n") => {
-                pool.free.push(*slot);
-                self.state = State::Head;
-                self.next(pool, input, limits)
-            }
+            State::Cr if input.is_empty() => Ok(None),
+            State::Cr => match input.strip_prefix(b"\n") {
+                Some(rest) => {
+                    (*input, self.state) = (rest, State::Head);
+                    self.next(pool, input, limits)
+                }
+                None => Err(self.refuse(Refusal { status: Status::BadRequest, is_head: false })),
+            },
             State::Gather { slot, len } => {
                 let place = (*slot, *len as usize);
                 self.gather(pool, place, input, limits)

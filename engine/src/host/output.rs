@@ -28,12 +28,14 @@ impl Identification {
     pub(super) fn new(me: u16, workers: u16, seed: u64) -> Self {
         // The seed is all workers' alike.
         let step = workers.max(1);
-        Identification { next: (seed as u16 / step).wrapping_mul(step).wrapping_add(me), step }
+        // One step less, so that there is room for `me`.
+        Identification { next: (seed as u16 / step).saturating_sub(1) * step + me, step }
     }
 
     fn take(&mut self) -> u16 {
         let taken = self.next;
-        self.next = taken.wrapping_add(self.step);
+        // Past the end it begins anew, at this worker's own first one.
+        self.next = taken.checked_add(self.step).unwrap_or(taken % self.step);
         taken
     }
 }

@@ -159,8 +159,10 @@ impl<F: Frame> TcpStream<F> {
         let mut asked = false;
         poll_fn(|cx| {
             let mut connections = self.net.shared.connections.borrow_mut();
-            if std::mem::replace(&mut asked, true) {
-                let look = connections.get(self.handle).look.take();
+            let connection = connections.get(self.handle);
+            // Polled before the executor has passed, it waits on.
+            if std::mem::replace(&mut asked, true) && connection.looker.is_none() {
+                let look = connection.look.take();
                 return Poll::Ready(look.map(|look| *look).ok_or(ErrorKind::NotConnected.into()));
             }
             connections.ask(self.handle, cx.waker());

@@ -128,7 +128,10 @@ impl<F: Frame> UdpSockets<F> {
             }
             State::Unwanted(id) => {
                 if let Some(id) = id {
-                    place.send(sockets, id);
+                    if !place.send(sockets, id) {
+                        self.blocked.push(at);
+                        return Some(Woken::default());
+                    }
                     self.open.remove(&id);
                     sockets.close_socket(id);
                 }

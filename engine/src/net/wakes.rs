@@ -39,13 +39,12 @@ impl Wakes {
     /// Marks a task.
     pub(super) fn wake(&self, task: u32) {
         let (leaf, middle) = (task as usize / BITS, task as usize / BITS / BITS);
-        // Whoever finds a word empty tells the level above. That is after the bit is set: who takes the word
-        // above first, and then finds this one empty, will be told once more.
-        let was_empty =
-            |word: &AtomicU64, bit: usize| word.fetch_or(1 << (bit % BITS), Ordering::AcqRel) == 0;
-        if was_empty(&self.leaves[leaf], task as usize) && was_empty(&self.middle[middle], leaf) {
-            self.top.fetch_or(1 << middle, Ordering::AcqRel);
-        }
+        // From the bottom up: who takes a word above first, and then finds nothing below, will be told once
+        // more. At every level, also if others are marked below: another thread may have come only so far.
+        let mark = |word: &AtomicU64, bit: usize| word.fetch_or(1 << (bit % BITS), Ordering::AcqRel);
+        mark(&self.leaves[leaf], task as usize);
+        mark(&self.middle[middle], leaf);
+        mark(&self.top, middle);
     }
 
     /// Whether a task is marked.

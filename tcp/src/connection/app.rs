@@ -96,7 +96,7 @@ impl Connection {
 
     /// Tells the application that there is room again, if it waits for that.
     pub(super) fn tell_of_room<B>(&mut self, cx: &Cx<'_, B>) {
-        let few_unsent = self.unsent_low_water == 0 || self.unsent() < self.unsent_low_water / 2;
+        let few_unsent = self.unsent_low_water == 0 || self.unsent() < self.unsent_low_water.div_ceil(2);
         if self.flags.has(Flags::WANTS_ROOM)
             && few_unsent
             && self.send.buffered() <= self.send_limit(cx.config) / 3 * 2

@@ -4,6 +4,7 @@
 use wire::Payload;
 
 use super::{Connection, Cx, Flags, State};
+use crate::SeqNumber;
 use crate::options::{Options, SeqRange};
 use crate::packet::{NoFrame, Output};
 use crate::recovery::Transmit;
@@ -177,7 +178,7 @@ impl Connection {
         if is_last && self.flags.any(Flags::FIN_QUEUED.and(Flags::PROBE)) {
             return true;
         }
-        let no_small_one_out = self.small_end.at_or_before(self.snd_una);
+        let no_small_one_out = !is_out(self.small_end, self.snd_una, self.snd_nxt);
         let nagle = self.flags.has(Flags::NODELAY) || no_small_one_out;
         let held = self.flags.any(Flags::CORK.and(Flags::HELD));
         (is_last && nagle && !held)
@@ -240,5 +241,25 @@ impl Connection {
         }
         self.flags.clear(Flags::PROBE_WINDOW);
         Ok(())
+    }
+}
+
+/// Whether a segment that ended at `end` is unacknowledged. One that was sent 2^31 bytes ago looks as if it were
+/// still to come.
+fn is_out(end: SeqNumber, una: SeqNumber, nxt: SeqNumber) -> bool {
+    end.after(una) && end.at_or_before(nxt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_segment_of_long_ago_is_not_out() {
+        let una = SeqNumber::new(u32::MAX - 50);
+        let cases = [(una, false), (una + 1, true), (una + 100, true), (una + 101, false), (una - 1, false)];
+        for (end, out) in cases.into_iter().chain([(una + (1 << 31) + 5, false)]) {
+            assert_eq!(is_out(end, una, una + 100), out, "{end:?}");
+        }
     }
 }

@@ -18,7 +18,7 @@ pub(super) struct Answer {
     /// Whether the connection goes on after it.
     pub(super) keep_alive: bool,
     /// Whether it is to HEAD: without content.
-    is_head: bool,
+    pub(super) is_head: bool,
     is_http_1_0: bool,
 }
 

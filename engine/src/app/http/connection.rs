@@ -61,7 +61,8 @@ impl<F: Frame> Connection<F> {
             phase: Phase::Idle,
             deadline: now + patience.head,
             given: 0,
-            acknowledged: 0,
+            // Not looked at yet: the first look begins the time for progress.
+            acknowledged: u64::MAX,
         }
     }
 
@@ -103,13 +104,18 @@ impl<F: Frame> Connection<F> {
                     continue;
                 }
                 Err(Received::Closed(_)) => break Fate::Over,
+                Err(Received::Nothing) if desk.is_stopping && self.phase() == Phase::Idle => {
+                    self.is_last = true;
+                    continue;
+                }
                 Err(_) => break Fate::Open,
             };
             self.read(desk, sockets, bytes, len);
         };
         let answered = desk.answered != before;
         let phase = match self.phase() {
-            Phase::Idle if answered || self.phase == Phase::Draining => Phase::Draining,
+            // Idle itself comes after Draining only: its time is what that has left.
+            Phase::Idle if answered || self.phase != Phase::Idle => Phase::Draining,
             phase => phase,
         };
         if answered || phase != self.phase {
@@ -162,7 +168,12 @@ impl<F: Frame> Connection<F> {
             Ok(Some(Item::Head(head))) => {
                 counters.requests.add(1);
                 let answer = Answer::to(&head, site, *is_stopping);
-                if !head.has_body() || (answer.is_error() && !answer.keep_alive) {
+                if !head.has_body() {
+                    return Some(answer);
+                }
+                if answer.is_error() && !answer.keep_alive {
+                    // The body is not read: the answer is due now, and stays so if it must wait for a buffer.
+                    self.reader.stop(pool);
                     return Some(answer);
                 }
                 self.owed = Some(answer);
@@ -178,8 +189,8 @@ impl<F: Frame> Connection<F> {
                     _ => &counters.malformed,
                 }
                 .add(1);
-                self.owed = None;
-                Some(Answer::refusal(refusal))
+                let is_head = refusal.is_head || self.owed.take().is_some_and(|owed| owed.is_head);
+                Some(Answer::refusal(Refusal { is_head, ..refusal }))
             }
         }
     }
@@ -188,8 +199,16 @@ impl<F: Frame> Connection<F> {
     /// come, answers that are short wait in [`open`](Self::open) for each other, with what they carry: it would
     /// take a device longer to gather small pieces than it takes us to copy them.
     #[inline]
-    fn give(&mut self, desk: &mut Desk, sockets: &mut Sockets<'_, F>, answer: Answer, more: bool) -> bool {
+    fn give(
+        &mut self,
+        desk: &mut Desk,
+        sockets: &mut Sockets<'_, F>,
+        mut answer: Answer,
+        more: bool,
+    ) -> bool {
         self.owed = None;
+        // It may have been decided on before.
+        answer.keep_alive &= !desk.is_stopping;
         let Some(mut buffer) = self.open.take().or_else(|| sockets.alloc()) else {
             desk.counters.no_buffer.add(1);
             self.owed = Some(answer);
@@ -315,17 +334,6 @@ impl<F: Frame> Connection<F> {
         }
     }
 
-    /// No further request: what was answered is sent, and then the connection closes.
-    pub(super) fn stop(&mut self, desk: &mut Desk, sockets: &mut Sockets<'_, F>) -> Fate {
-        let fate = self.serve(desk, sockets);
-        if fate != Fate::Open || !matches!(self.phase, Phase::Idle | Phase::Draining) {
-            // What has begun is finished, and says then that it is the last.
-            return fate;
-        }
-        self.is_last = true;
-        self.serve(desk, sockets)
-    }
-
     /// The time of the phase is over.
     pub(super) fn expire(&mut self, desk: &mut Desk, sockets: &mut Sockets<'_, F>) -> Fate {
         let counters = desk.counters.clone();
@@ -349,10 +357,11 @@ impl<F: Frame> Connection<F> {
             // Of the time that it may be idle, that of the last phase has passed.
             Phase::Draining => self.enter(Phase::Idle, sockets.now(), &desk.patience),
             Phase::Head | Phase::Body => {
-                let is_head = self.phase == Phase::Head;
-                if is_head { &counters.head_timeouts } else { &counters.body_timeouts }.add(1);
+                let in_head = self.phase == Phase::Head;
+                if in_head { &counters.head_timeouts } else { &counters.body_timeouts }.add(1);
+                let is_head = self.owed.is_some_and(|owed| owed.is_head);
                 self.reader.stop(&mut desk.pool);
-                self.owed = Some(Answer::refusal(Refusal { status: Status::RequestTimeout, is_head: false }));
+                self.owed = Some(Answer::refusal(Refusal { status: Status::RequestTimeout, is_head }));
             }
         }
         self.serve(desk, sockets)

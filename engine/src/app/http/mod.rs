@@ -150,7 +150,7 @@ impl<F: Frame> Http<F> {
         sockets.set_token(id, place + 1);
         sockets.set_nodelay(id, true);
         if self.desk.is_stopping {
-            self.with(sockets, place, Connection::stop);
+            self.with(sockets, place, Connection::serve);
         }
     }
 
@@ -180,6 +180,9 @@ impl<F: Frame> Http<F> {
             Fate::Over => {
                 sockets.close(connection.id);
                 if let Some(connection) = self.connections[place as usize].take() {
+                    if connection.is_starved {
+                        self.starved.retain(|waiting| *waiting != place);
+                    }
                     connection.end(&mut self.desk);
                     self.free.push(place);
                 }
@@ -241,7 +244,7 @@ impl<F: Frame> App<F> for Http<F> {
     fn stop_connection(&mut self, sockets: &mut Sockets<'_, F>, id: ConnectionId) {
         self.desk.refresh_date(sockets.now());
         if let Some(place) = self.place(sockets, id) {
-            self.with(sockets, place, Connection::stop);
+            self.with(sockets, place, Connection::serve);
         }
     }
 

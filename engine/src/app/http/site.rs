@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use hashbrown::HashMap;
@@ -217,7 +217,8 @@ fn fill(sources: &[Source<'_>], memory: &mut [u8]) -> io::Result<()> {
 
 impl<'a> Source<'a> {
     fn file(file: File) -> Source<'a> {
-        let content_type = media::content_type(&file.file);
+        // By the name that is served: a link may lead to another.
+        let content_type = media::content_type(Path::new(&file.path));
         Source { bytes: Bytes::File(file.file), len: file.len, content_type, modified: Some(file.modified) }
     }
 

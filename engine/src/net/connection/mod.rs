@@ -79,7 +79,7 @@ pub(super) struct Connection<F: Frame> {
     reader: Option<Waker>,
     writer: Option<Waker>,
     /// Who asks for a look, and what was seen.
-    looker: Option<Waker>,
+    pub(super) looker: Option<Waker>,
     pub(super) look: Option<Box<Info>>,
 }
 

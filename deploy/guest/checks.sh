@@ -61,6 +61,8 @@ check_doctor() {
 check_ports() {
     step "sluice show ports"
     local n host
+    # A card's link comes up some time after its driver has started it.
+    for host in "${HOSTS[@]}"; do until_true 30 link_is "$host" up; done
     ask_guest 60 "sluice show ports --socket $SOCKET"
     for n in "${!NICS[@]}"; do
         host=${HOSTS[n]}

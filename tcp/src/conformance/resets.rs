@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, SYNCHRONIZED, config, data, next_numbers, plain, seg};
+use super::rig::{Rig, SYNCHRONIZED, config, data, next_numbers, seg};
 use crate::connection::{Error, News, State};
 use crate::shard::Received;
 
@@ -79,14 +79,8 @@ fn a_reset_with_data() {
 //= RFC 9293 MUST-66: a reset counts when the window is closed, too.
 #[test]
 fn a_reset_into_a_closed_window() {
-    let small = crate::Config { receive_buffer: 4096, receive_buffer_max: 4096, ..config() };
-    let mut rig = Rig::server(small, &plain());
-    let mut seq = 1;
-    while rig.info().rcv_wnd > 0 {
-        let len = rig.info().rcv_wnd.min(1000);
-        rig.give(data(seq, 1, &vec![b'x'; len as usize]));
-        seq += len;
-    }
+    let mut rig = Rig::with_small_buffer();
+    let seq = rig.fill_window();
     assert_eq!(rig.give(seg("R", seq + 1, 0)), NOTHING);
     assert_eq!(rig.state(), Some(State::Established));
     assert_eq!(rig.give(seg("R", seq, 0)), NOTHING);

@@ -306,6 +306,11 @@ impl Rig {
         Rig::server(config(), &plain())
     }
 
+    /// One whose whole receive buffer is 4096 bytes.
+    pub(super) fn with_small_buffer() -> Self {
+        Rig::server(Config { receive_buffer: 4096, receive_buffer_max: 4096, ..config() }, &plain())
+    }
+
     /// One whose first, quick ACKs are over, and which has read 16 bytes: the peer's next number is 17.
     pub(super) fn settled(options: &Options) -> Self {
         let mut rig = Rig::server(config(), options);
@@ -435,6 +440,17 @@ impl Rig {
 
     pub(super) fn queue(&mut self, bytes: &[u8]) {
         self.shard.send(self.now, self.id(), Bytes::new(bytes)).unwrap();
+    }
+
+    /// Gives data until our window is closed; gives the sequence number past it.
+    pub(super) fn fill_window(&mut self) -> u32 {
+        let mut seq = 1;
+        while self.info().rcv_wnd > 0 {
+            let len = self.info().rcv_wnd.min(1000);
+            self.give(data(seq, 1, &vec![b'x'; len as usize]));
+            seq += len;
+        }
+        seq
     }
 
     /// Reads, and gives back the credit of, all that is there.

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::rig::{RTT, Rig, config, data, plain, seg};
-use crate::Config;
 use crate::connection::{Error, State};
 
 const NOTHING: [&str; 0] = [];
@@ -13,11 +12,6 @@ fn with_peer_window(window: u16) -> Rig {
     let mut rig = Rig::established();
     rig.give(seg(".", 1, 1).window(window));
     rig
-}
-
-/// A server whose whole buffer is 4096 bytes.
-fn with_small_buffer() -> Rig {
-    Rig::server(Config { receive_buffer: 4096, receive_buffer_max: 4096, ..config() }, &plain())
 }
 
 fn sent_bytes(out: &[String]) -> usize {
@@ -166,13 +160,8 @@ fn a_peer_with_a_small_buffer() {
 //= RFC 9293 MUST-39: the window does not open by little.
 #[test]
 fn receiver_silly_windows() {
-    let mut rig = with_small_buffer();
-    let mut seq = 1;
-    while rig.info().rcv_wnd > 0 {
-        let len = rig.info().rcv_wnd.min(1000);
-        rig.give(data(seq, 1, &vec![b'x'; len as usize]));
-        seq += len;
-    }
+    let mut rig = Rig::with_small_buffer();
+    rig.fill_window();
     let id = rig.id();
     let mut opened = Vec::new();
     for _ in 0..40 {
@@ -187,7 +176,7 @@ fn receiver_silly_windows() {
 //= RFC 9293 SHLD-14: the right edge of the window never moves to the left.
 #[test]
 fn the_edge_stays() {
-    let mut rig = with_small_buffer();
+    let mut rig = Rig::with_small_buffer();
     let (mut seq, mut edge) = (1, 0);
     for n in 0..200u32 {
         let len = (n * 37 % 900).min(rig.info().rcv_wnd);
@@ -219,13 +208,8 @@ fn old_windows_do_not_count() {
 //= RFC 9293 section 3.8.6: with a window of zero, ACKs are still taken.
 #[test]
 fn acks_into_a_closed_window() {
-    let mut rig = with_small_buffer();
-    let mut seq = 1;
-    while rig.info().rcv_wnd > 0 {
-        let len = rig.info().rcv_wnd.min(1000);
-        rig.give(data(seq, 1, &vec![b'x'; len as usize]));
-        seq += len;
-    }
+    let mut rig = Rig::with_small_buffer();
+    let seq = rig.fill_window();
     assert_eq!(rig.send(b"hello").len(), 1);
     assert_eq!(rig.give(seg(".", seq, 6)), NOTHING);
     assert_eq!(rig.info().queued, 0);

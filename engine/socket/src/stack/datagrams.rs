@@ -33,7 +33,7 @@ impl Stack {
         bytes: &[u8],
         settings: &Settings,
     ) -> Result<()> {
-        let sent = self.udp.send_to(port, Bytes::copy(bytes), to, None);
+        let sent = self.udp.send_to(port, Bytes::new(bytes), to, None);
         sent.map_err(|unsent| errno(unsent.error))?;
         let Settings { ttl, tos, dont_fragment, .. } = *settings;
         while let Some(datagram) = self.udp.poll_transmit() {

@@ -8,7 +8,6 @@
 //! - `streams`: listeners and connections.
 //! - `datagrams`: UDP.
 
-mod bytes;
 mod datagrams;
 mod packets;
 mod streams;
@@ -17,12 +16,11 @@ use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use sim::Bytes;
 use tcp::ports::SourcePorts;
 use tcp::udp::UdpTable;
 use tcp::{Config, Shard, Tick, udp};
 use wire::{Instant, Reta, RssKey};
-
-use bytes::Bytes;
 
 /// A socket in LISTEN.
 pub(crate) use tcp::shard::ListenerId as Listener;

@@ -65,7 +65,7 @@ impl Stack {
         match view.header.protocol {
             protocol::TCP => {
                 let ce = view.header.ecn() == CONGESTION_EXPERIENCED;
-                let bytes = Bytes::copy(view.payload);
+                let bytes = Bytes::new(view.payload);
                 // What is not taken is counted, and answered, in the shard.
                 self.tcp.handle_packet(now, (src, dst), bytes, Checksum::Verify, ce).ok();
             }
@@ -85,7 +85,7 @@ impl Stack {
         }
         let source = SocketAddrV4::new(src, header.src_port.get());
         let destination = SocketAddrV4::new(dst, header.dst_port.get());
-        match self.udp.handle_datagram(source, destination, Bytes::copy(payload)) {
+        match self.udp.handle_datagram(source, destination, Bytes::new(payload)) {
             Disposition::Delivered(_) | Disposition::Full => {}
             Disposition::NoPort => self.send_port_unreachable(view),
         }

@@ -132,7 +132,7 @@ impl Stack {
     /// not fill a segment, as a cork does, until the next send without it, be it of no bytes.
     pub(crate) fn send(&mut self, now: Instant, connection: Connection, bytes: &[u8], more: bool) -> usize {
         let n = bytes.len().min(self.tcp.room(connection) as usize);
-        let taken = self.tcp.send_more(now, connection, Bytes::copy(&bytes[..n]), more);
+        let taken = self.tcp.send_more(now, connection, Bytes::new(&bytes[..n]), more);
         if taken.is_ok() { n } else { 0 }
     }
 

@@ -39,7 +39,7 @@ impl Flags {
     pub(crate) const PROBE: Flags = Flags(1 << 15);
     /// The window is small, and waiting has not helped: what fits is sent.
     pub(crate) const OVERRIDE: Flags = Flags(1 << 16);
-    /// The SYN goes out again, now with an ACK: SYNs have crossed.
+    /// The SYN goes out again: with an ACK, SYNs having crossed, or after the reset of what it met.
     pub(crate) const RESEND_SYN: Flags = Flags(1 << 17);
     /// The window is probed at the next chance.
     pub(crate) const PROBE_WINDOW: Flags = Flags(1 << 18);

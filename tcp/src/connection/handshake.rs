@@ -174,6 +174,7 @@ impl Connection {
     ) -> Reply {
         //= RFC 9293 section 3.10.7.3: an ACK of anything but our SYN is answered with a reset.
         if segment.ack.is_some_and(|ack| ack.at_or_before(self.snd_una) || ack.after(self.snd_nxt)) {
+            self.after_stale_ack(cx, segment);
             return reset_for(segment).into();
         }
         if segment.rst() {
@@ -203,6 +204,16 @@ impl Connection {
                 self.flags.set(Flags::RESEND_SYN);
                 Reply::None
             }
+        }
+    }
+
+    /// A connection of another age answers our SYN, most often one in TIME-WAIT: our reset ends it, and the
+    /// SYN follows at once, for the peer dropped the first one. Only once, for a peer may ignore resets
+    /// (RFC 1337 section 3); then the timer has its say.
+    fn after_stale_ack<B: Payload>(&mut self, cx: &Cx<'_, B>, segment: &Segment) {
+        let sender = self.sending.peek(cx.senders);
+        if !segment.rst() && sender.is_some_and(|sender| sender.recovery.retransmits() == 0) {
+            self.flags.set(Flags::RESEND_SYN);
         }
     }
 

@@ -46,10 +46,10 @@ impl Connection {
     fn send_syn<B: Payload, O: Output<B>>(&mut self, cx: &mut Cx<'_, B>, out: &mut O) -> Result<(), NoFrame> {
         let Some(range) = self.syn_range() else { return Ok(()) };
         let first = self.snd_nxt == range.start;
-        let crossed = self.flags.has(Flags::RESEND_SYN);
+        let again = self.flags.has(Flags::RESEND_SYN);
         if first {
             self.emit(cx, out, range, Transmit::New, false)?;
-        } else if crossed || self.next_lost(cx, 1).is_some() {
+        } else if again || self.next_lost(cx, 1).is_some() {
             self.emit(cx, out, range, Transmit::Retransmit, false)?;
         }
         self.flags.clear(Flags::RESEND_SYN);

@@ -130,16 +130,44 @@ impl<'a> Head<'a> {
         let len = match parsed {
             Ok(httparse::Status::Complete(len)) => len,
             Ok(httparse::Status::Partial) => return Ok(None),
-            Err(error) => return refusal(error, bytes).map(|()| None),
+            Err(httparse::Error::Version) => return Head::parse_newer(&request, bytes),
+            Err(error) => return Err(refusal(error)),
         };
-        let method = Method::parse(request.method.unwrap_or_default());
-        let target = request.path.unwrap_or_default().as_bytes();
-        let mut control = Control::default();
-        for field in request.headers.iter() {
-            control.see(field.name, field.value)?;
+        let head = Control::of(request.headers)?.head(&request, &bytes[..len])?;
+        Ok(Some((head, len)))
+    }
+
+    /// Reads a head whose version the parser does not know, from where it has read the method and the target.
+    #[cold]
+    fn parse_newer(
+        request: &httparse::Request<'_, 'a>,
+        bytes: &'a [u8],
+    ) -> Result<Option<(Self, usize)>, Status> {
+        let start = bytes.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
+        let Some(end) = bytes[start..].iter().position(|byte| *byte == b'\n') else { return Ok(None) };
+        let fields_at = start + end + 1;
+        let line = &bytes[start..start + end];
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        match line.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default() {
+            //= RFC 9110 section 2.5: a minor version higher than ours is read as the highest that we know.
+            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor] if minor.is_ascii_digit() => {}
+            [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
+                if major.is_ascii_digit() && minor.is_ascii_digit() =>
+            {
+                return Err(Status::HttpVersionNotSupported);
+            }
+            _ => return Err(Status::BadRequest),
         }
-        let is_http_1_0 = request.version == Some(0);
-        Ok(Some((control.head(method, target, is_http_1_0, &bytes[..len])?, len)))
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        match httparse::parse_headers(&bytes[fields_at..], &mut fields) {
+            Ok(httparse::Status::Complete((len, fields))) => {
+                let len = fields_at + len;
+                let head = Control::of(fields)?.head(request, &bytes[..len])?;
+                Ok(Some((head, len)))
+            }
+            Ok(httparse::Status::Partial) => Ok(None),
+            Err(error) => Err(refusal(error)),
+        }
     }
 
     /// Whether a body follows.
@@ -188,20 +216,11 @@ impl<'a> Head<'a> {
     }
 }
 
-/// What the parser's error means: a version that is none of ours, once its line is complete, or no HTTP.
-fn refusal(error: httparse::Error, bytes: &[u8]) -> Result<(), Status> {
+/// What the parser's error means.
+fn refusal(error: httparse::Error) -> Status {
     match error {
-        httparse::Error::TooManyHeaders => Err(Status::RequestHeaderFieldsTooLarge),
-        httparse::Error::Version => {
-            let start = bytes.iter().position(|byte| !byte.is_ascii_whitespace()).unwrap_or(0);
-            let Some(end) = bytes[start..].iter().position(|byte| *byte == b'\n') else { return Ok(()) };
-            let line = bytes[start..start + end].trim_ascii_end();
-            let version = line.splitn(3, |byte| *byte == b' ').nth(2).unwrap_or_default();
-            let is_version = matches!(version, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]
-                if major.is_ascii_digit() && minor.is_ascii_digit());
-            Err(if is_version { Status::HttpVersionNotSupported } else { Status::BadRequest })
-        }
-        _ => Err(Status::BadRequest),
+        httparse::Error::TooManyHeaders => Status::RequestHeaderFieldsTooLarge,
+        _ => Status::BadRequest,
     }
 }
 
@@ -218,6 +237,15 @@ struct Control {
 }
 
 impl Control {
+    #[inline]
+    fn of(fields: &[httparse::Header<'_>]) -> Result<Control, Status> {
+        let mut control = Control::default();
+        for field in fields {
+            control.see(field.name, field.value)?;
+        }
+        Ok(control)
+    }
+
     #[inline]
     fn see(&mut self, name: &str, value: &[u8]) -> Result<(), Status> {
         // Most fields are told apart by their length.
@@ -287,13 +315,15 @@ impl Control {
         Ok(())
     }
 
+    #[inline]
     fn head<'a>(
         &self,
-        method: Method,
-        target: &'a [u8],
-        is_http_1_0: bool,
+        request: &httparse::Request<'_, 'a>,
         bytes: &'a [u8],
     ) -> Result<Head<'a>, Status> {
+        let method = Method::parse(request.method.unwrap_or_default());
+        let target = request.path.unwrap_or_default().as_bytes();
+        let is_http_1_0 = request.version == Some(0);
         let target_len = target.len() as u32;
         let target = Target::parse(method, target)?;
         //= RFC 9112 section 3.2: 400 to an HTTP/1.1 request without Host.

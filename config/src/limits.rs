@@ -85,6 +85,8 @@ limits! {
     tcp_half_open: u32 = Some(4_096), 1..=4_000_000, "Half-open TCP connections of one worker; past it, SYN cookies.";
     tcp_time_wait: u32 = Some(16_384), 1..=4_000_000, "TCP connections of one worker in TIME-WAIT; past it, the oldest is forgotten.";
     tcp_payloads: u32 = Some(8_192), 64..=4_000_000, "Payloads that one worker's TCP holds: received and not read; and as many sent and not acknowledged.";
+    tcp_user_timeout_seconds: u32 = Some(924), 1..=86_400, "Seconds in which a peer acknowledges nothing of what it is sent; past it, the connection is given up.";
+    tcp_keepalive_seconds: u32 = Some(7_200), 1..=65_535, "Seconds of silence after which the echo servers ask whether the peer is still there.";
     udp_sockets: u32 = Some(64), 1..=65_536, "UDP sockets of one worker.";
     udp_datagrams: u32 = Some(1_024), 1..=65_536, "Datagrams of one worker that wait in its UDP sockets; and as many to be sent.";
     tasks: u32 = Some(32_768), 1..=262_144, "Tasks of one worker's asynchronous programs, each; and as many timers that they wait for.";

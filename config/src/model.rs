@@ -285,6 +285,10 @@ pub struct Service {
 pub enum Program {
     /// Sends back what it receives, by TCP and UDP (RFC 862).
     Echo,
+    /// Drops what it receives, by TCP and UDP (RFC 863).
+    Discard,
+    /// Sends characters without end, by TCP (RFC 864).
+    Chargen,
     /// Serves files and pages by HTTP/1.1.
     Http(Http),
 }
@@ -294,6 +298,10 @@ pub enum Program {
 pub enum ServiceKind {
     /// [`Program::Echo`].
     Echo,
+    /// [`Program::Discard`].
+    Discard,
+    /// [`Program::Chargen`].
+    Chargen,
     /// [`Program::Http`].
     Http,
 }

@@ -122,6 +122,8 @@ pub struct MemoryPlan {
     pub route_level1: u64,
     /// DPDK memory too: the route table's second level, at most.
     pub route_level2: u64,
+    /// DPDK memory too: the files and pages of HTTP servers ([`Plan::with_contents`]).
+    pub contents: u64,
     /// Heap, for each worker: adjacencies, 64 bytes each.
     pub adjacencies: u64,
     /// Heap, for all workers: connections and what belongs to them. Reserved at start, touched when used.
@@ -176,6 +178,13 @@ impl Plan {
             mbufs,
             memory: memory(config, &mbufs)?,
         })
+    }
+
+    /// The plan with `bytes` of files and pages, which only who looks at the files knows.
+    #[must_use]
+    pub fn with_contents(mut self, bytes: u64) -> Plan {
+        self.memory.contents = bytes;
+        self
     }
 }
 
@@ -316,6 +325,7 @@ fn memory(config: &Config, mbufs: &MbufPlan) -> Result<MemoryPlan, PlanError> {
         mbuf_pool,
         route_level1: 4 << 24,
         route_level2: config.limits.route_groups() as u64 * 256 * 4,
+        contents: 0,
         adjacencies: u64::from(config.limits.adjacencies) * 64,
         sockets: if config.has_programs() { socket_memory(config) } else { 0 },
     })

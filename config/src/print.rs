@@ -87,7 +87,13 @@ fn memory_rows(memory: &MemoryPlan) -> Vec<[String; 2]> {
         Huge::Off => "packet buffers (no huge pages)",
     };
     let row = |bytes: u64, what: &str| [format!("{:>6} MiB", bytes.div_ceil(1 << 20)), what.to_owned()];
-    let all = memory.mbuf_pool + memory.route_level1 + memory.route_level2 + memory.adjacencies;
+    let all = memory.mbuf_pool
+        + memory.route_level1
+        + memory.route_level2
+        + memory.contents
+        + memory.adjacencies
+        + memory.sockets;
+    let contents = (memory.contents > 0).then(|| row(memory.contents, "files and pages"));
     let sockets = (memory.sockets > 0).then(|| row(memory.sockets, "connections, at most"));
     let rows = [
         row(memory.mbuf_pool, pages),
@@ -95,7 +101,7 @@ fn memory_rows(memory: &MemoryPlan) -> Vec<[String; 2]> {
         row(memory.route_level2, "route table, level 2"),
         row(memory.adjacencies, "adjacencies"),
     ];
-    rows.into_iter().chain(sockets).chain([row(all + memory.sockets, "in all")]).collect()
+    rows.into_iter().chain(contents).chain(sockets).chain([row(all, "in all")]).collect()
 }
 
 /// Prints rows under their heads, each column as wide as its widest cell.

@@ -232,15 +232,21 @@ fn neighbour(t: &Table<'_>) -> RawNeighbour {
 }
 
 fn service(t: &Table<'_>, errors: &Errors) -> RawService {
-    let kinds = [("echo", ServiceKind::Echo), ("http", ServiceKind::Http)];
+    let kinds = [
+        ("echo", ServiceKind::Echo),
+        ("discard", ServiceKind::Discard),
+        ("chargen", ServiceKind::Chargen),
+        ("http", ServiceKind::Http),
+    ];
     let kind = t.require("kind", |v| v.one_of(&kinds));
-    let is_echo = kind.as_ref().is_some_and(|kind| *kind.get_ref() == ServiceKind::Echo);
+    // Of a kind that is not known, all keys may be meant.
+    let has_keys = kind.as_ref().is_none_or(|kind| *kind.get_ref() == ServiceKind::Http);
     RawService {
         span: t.span(),
         kind,
         address: t.get("address", |v| v.parsed("an IPv4 address", ipv4)),
         port: t.get("port", |v| v.number(1..=65_535)),
-        http: if is_echo { RawHttp::default() } else { http(t, errors) },
+        http: if has_keys { http(t, errors) } else { RawHttp::default() },
     }
 }
 

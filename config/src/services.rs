@@ -17,6 +17,8 @@ impl ServiceKind {
     pub const fn default_port(self) -> u16 {
         match self {
             ServiceKind::Echo => 7,
+            ServiceKind::Discard => 9,
+            ServiceKind::Chargen => 19,
             ServiceKind::Http => 80,
         }
     }
@@ -48,6 +50,8 @@ pub(crate) fn services(
         }
         let program = match kind {
             ServiceKind::Echo => Program::Echo,
+            ServiceKind::Discard => Program::Discard,
+            ServiceKind::Chargen => Program::Chargen,
             ServiceKind::Http => Program::Http(http(entry.http, entry.span, folder, errors)),
         };
         services.push(Service { address, program });

@@ -408,7 +408,7 @@ port = 80
 address = "10.0.1.1"
 "#;
     assert_snapshot!(after_ports(text), @r#"
-    r.toml:12:8: `kind`: "ecko" is not one of "echo", "http"; did you mean "echo"?
+    r.toml:12:8: `kind`: "ecko" is not one of "echo", "discard", "chargen", "http"; did you mean "echo"?
     r.toml:15:11: 10.0.2.7 is no address of ours; our addresses: 10.0.1.1, 10.0.2.1; or leave `address` out to listen on all
     r.toml:18:8: `port`: 70000 is not a whole number from 1 to 65535
     r.toml:25:8: two services listen on 10.0.1.1:80; give one of them another `port`

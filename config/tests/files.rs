@@ -162,6 +162,8 @@ fn defaults() {
             tcp_half_open: 4096,
             tcp_time_wait: 16384,
             tcp_payloads: 8192,
+            tcp_user_timeout_seconds: 924,
+            tcp_keepalive_seconds: 7200,
             udp_sockets: 64,
             udp_datagrams: 1024,
             tasks: 32768,

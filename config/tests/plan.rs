@@ -59,7 +59,9 @@ fn services_take_buffers_and_memory() {
     assert_eq!((plan.mbufs.sockets, plan.memory.sockets >> 20), (2 * 2 * (20_000 + 1024), 834));
     let printed = plan.to_string();
     assert!(printed.contains("84096  held by TCP and UDP"), "{printed}");
-    assert!(printed.contains("MiB  connections, at most"), "{printed}");
+    assert!(printed.contains("MiB  connections, at most") && !printed.contains("files"), "{printed}");
+    let printed = plan.with_contents(5 << 20).to_string();
+    assert!(printed.contains("     5 MiB  files and pages\n"), "{printed}");
 }
 
 #[test]

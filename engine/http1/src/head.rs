@@ -316,11 +316,7 @@ impl Control {
     }
 
     #[inline]
-    fn head<'a>(
-        &self,
-        request: &httparse::Request<'_, 'a>,
-        bytes: &'a [u8],
-    ) -> Result<Head<'a>, Status> {
+    fn head<'a>(&self, request: &httparse::Request<'_, 'a>, bytes: &'a [u8]) -> Result<Head<'a>, Status> {
         let method = Method::parse(request.method.unwrap_or_default());
         let target = request.path.unwrap_or_default().as_bytes();
         let is_http_1_0 = request.version == Some(0);

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use config::{Caps, Config, Machine, Plan};
+use engine::app::Services;
 
 /// This machine, as far as a configuration cares.
 pub(crate) fn machine() -> Machine {
@@ -31,9 +32,14 @@ pub(crate) fn check(file: &Path) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    // The files may be on another machine.
+    let contents = Services::measure(&config.services).unwrap_or_else(|error| {
+        eprintln!("sluice: warning: {error}");
+        0
+    });
     match Plan::new(&config, |_| Caps::UNLIMITED) {
         Ok(plan) => {
-            print!("{plan}");
+            print!("{}", plan.with_contents(contents));
             println!("{}: no errors", file.display());
             ExitCode::SUCCESS
         }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use config::{Caps, Config, Huge, Plan, TxAssignment};
-use engine::app::App;
+use engine::app::{App, Services};
 use engine::control::PortInfo;
 use engine::net::{Executor, Net};
 use engine::run::{EngineError, MakePrograms, Report, Setup};
@@ -86,13 +86,14 @@ fn start<S: AsyncFnMut()>(
 ) -> Result<Report, Error> {
     refuse_twin(&config)?;
     let isa = straight_path(&config)?;
-    let eal = Eal::init(&eal_config(&config))?;
+    let contents = Services::measure(&config.services)?;
+    let eal = Eal::init(&eal_config(&config, contents))?;
     for warning in eal.warnings() {
         eprintln!("sluice: warning: {warning}");
     }
     let ports = open_ports(&eal, &config)?;
     let caps = ports.iter().map(caps).collect::<Result<Vec<_>, _>>()?;
-    let plan = Plan::new(&config, |port| caps[port])?;
+    let plan = Plan::new(&config, |port| caps[port])?.with_contents(contents);
     print!("{plan}");
     let pools = start_ports(&eal, &config, &plan, &ports)?;
     let workers = worker_queues(&plan, &ports, &pools)?;
@@ -161,7 +162,7 @@ pub(crate) fn signalled() -> impl AsyncFnMut() {
     }
 }
 
-fn eal_config(config: &Config) -> EalConfig {
+fn eal_config(config: &Config, contents: u64) -> EalConfig {
     let mut eal = EalConfig {
         program: "sluice".into(),
         file_prefix: Some(config.dpdk.file_prefix.clone()),
@@ -171,7 +172,7 @@ fn eal_config(config: &Config) -> EalConfig {
             Huge::On => pmd::Huge::Always,
             Huge::Off => pmd::Huge::Never,
         },
-        memory_mb: config.dpdk.memory_mb.or_else(|| memory_mb(config)),
+        memory_mb: config.dpdk.memory_mb.or_else(|| memory_mb(config, contents)),
         extra_args: config.dpdk.eal_args.clone(),
         ..EalConfig::default()
     };
@@ -188,11 +189,11 @@ fn eal_config(config: &Config) -> EalConfig {
 
 /// What the configuration needs at most, if devices have all the queues it can use: huge pages are chosen
 /// only where there are as many.
-fn memory_mb(config: &Config) -> Option<u32> {
+fn memory_mb(config: &Config, contents: u64) -> Option<u32> {
     /// For DPDK's own tables, and what drivers keep.
     const SPARE_MB: u64 = 64;
     let memory = Plan::new(config, |_| Caps::UNLIMITED).ok()?.memory;
-    let bytes = memory.mbuf_pool + memory.route_level1 + memory.route_level2;
+    let bytes = memory.mbuf_pool + memory.route_level1 + memory.route_level2 + contents;
     u32::try_from((bytes >> 20) + SPARE_MB).ok()
 }
 

@@ -3,20 +3,34 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use config::ServiceKind;
 
 use crate::place::Place;
 use crate::run::run;
 
-/// An echo server.
+/// An echo server, or another one for bulk.
 #[derive(Args)]
 pub(crate) struct Echo {
     #[command(flatten)]
     place: Place,
-    /// The port to listen on.
-    #[arg(long, default_value_t = ServiceKind::Echo.default_port())]
-    port: u16,
+    /// What it does.
+    #[arg(long, value_enum, default_value_t = Mode::Echo)]
+    mode: Mode,
+    /// The port to listen on; without it 7, 9 or 19, as the RFCs have it.
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+/// What becomes of bytes.
+#[derive(Clone, Copy, ValueEnum)]
+enum Mode {
+    /// They come back (RFC 862).
+    Echo,
+    /// They are dropped (RFC 863).
+    Discard,
+    /// Others are sent, without end, by TCP only (RFC 864).
+    Chargen,
 }
 
 /// An HTTP server.
@@ -37,7 +51,13 @@ pub(crate) struct Http {
 
 /// Runs an echo server until SIGINT or SIGTERM.
 pub(crate) fn echo(echo: &Echo) -> ExitCode {
-    serve(&echo.place, "echo", &format!("port = {}\n", echo.port))
+    let kind = match echo.mode {
+        Mode::Echo => "echo",
+        Mode::Discard => "discard",
+        Mode::Chargen => "chargen",
+    };
+    let port = echo.port.map_or_else(String::new, |port| format!("port = {port}\n"));
+    serve(&echo.place, kind, &port)
 }
 
 /// Runs an HTTP server until SIGINT or SIGTERM.

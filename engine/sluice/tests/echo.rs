@@ -212,6 +212,24 @@ fn client_of_datagrams() {
     assert_eq!(socket.recv(&mut answer).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
+/// The two for bulk, at the ports that they have by custom.
+#[test]
+fn modes() {
+    let (_net, server, host) = server_and_host("0 --mode chargen");
+    let lines = host.bash("exec 3<>/dev/tcp/10.0.0.2/19; echo hello >&3; head -n 96 <&3");
+    assert!(lines.starts_with(" !\"#$%&'()*+") && lines.contains("ABCDEFG") && lines.lines().count() == 96);
+    assert!(common::within(PATIENCE, || counter(&server, "connections") == 0));
+    server.stop();
+    let (_net, server, host) = server_and_host("0 --mode discard");
+    let back = host.bash(
+        "echo dropped >/dev/udp/10.0.0.2/9; exec 3<>/dev/tcp/10.0.0.2/9; head -c 100000 /dev/zero >&3; \
+         timeout 0.2 cat <&3",
+    );
+    assert_eq!(back, "");
+    assert!(common::within(PATIENCE, || counter(&server, "payload-bytes-in") == 100_000));
+    server.stop();
+}
+
 /// What is told of the one connection of a server, of which it has sent "hello" back.
 fn one_connection(server: &Router) {
     let all = server.ask(&["connections"]);

@@ -120,7 +120,10 @@ impl<F: Frame> App<F> for Echo<F> {
     fn handle_events(&mut self, sockets: &mut Sockets<'_, F>, events: &[Event]) {
         for event in events {
             match *event {
-                Event::Accepted(_, id) => sockets.set_nodelay(id, true),
+                Event::Accepted(_, id) => {
+                    sockets.set_nodelay(id, true);
+                    sockets.set_keepalive(id, true);
+                }
                 Event::Connection(id, news) if news.has(News::CLOSED) => {
                     // What it could not send is lost, or the handle would be stale and it could not be found.
                     drop(self.take_waiting(sockets, id));

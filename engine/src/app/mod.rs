@@ -5,6 +5,8 @@
 //! is an owned reference to the frame it came in, and may be sent as it is; what a program writes itself goes
 //! into a [`TxBuf`]; what stays for ever, or can be made again, is sent as [`Content`] that takes up no memory.
 
+pub mod chargen;
+pub mod discard;
 pub mod echo;
 pub mod http;
 pub mod load;

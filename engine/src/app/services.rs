@@ -6,6 +6,8 @@ use std::sync::Arc;
 use config::{HttpLimits, Program, Service};
 use wire::Frame;
 
+use super::chargen::Chargen;
+use super::discard::Discard;
 use super::echo::Echo;
 use super::http::{Http, counters::Counters, site::Site};
 use super::{App, StartError};
@@ -18,6 +20,8 @@ pub struct Services {
 
 enum Loaded {
     Echo(SocketAddrV4),
+    Discard(SocketAddrV4),
+    Chargen(SocketAddrV4),
     Http(Box<LoadedHttp>),
 }
 
@@ -30,6 +34,18 @@ struct LoadedHttp {
 }
 
 impl Services {
+    /// Bytes of memory that what they serve will take.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn measure(services: &[Service]) -> Result<u64, StartError> {
+        let bytes = |service: &Service| match &service.program {
+            Program::Http(http) => Site::measure(http).map_err(|error| of_http(service, &error)),
+            Program::Echo | Program::Discard | Program::Chargen => Ok(0),
+        };
+        services.iter().map(bytes).sum()
+    }
+
     /// Loads what they serve, for so many workers.
     ///
     /// # Errors
@@ -39,9 +55,11 @@ impl Services {
             let address = service.address;
             Ok(match &service.program {
                 Program::Echo => Loaded::Echo(address),
+                Program::Discard => Loaded::Discard(address),
+                Program::Chargen => Loaded::Chargen(address),
                 Program::Http(http) => {
                     let site = Site::load(http, |len, fill| env.immortal(len, fill))
-                        .map_err(|StartError(why)| StartError(format!("http {address}: {why}")))?;
+                        .map_err(|error| of_http(service, &error))?;
                     let counters = (0..workers).map(|_| Arc::default()).collect();
                     let limits = http.limits.clone();
                     Loaded::Http(Box::new(LoadedHttp { address, limits, site: Arc::new(site), counters }))
@@ -56,6 +74,8 @@ impl Services {
         let program = |service: &Loaded| -> Box<dyn App<F>> {
             match service {
                 Loaded::Echo(address) => Box::new(Echo::new(*address)),
+                Loaded::Discard(address) => Box::new(Discard::new(*address)),
+                Loaded::Chargen(address) => Box::new(Chargen::new(*address)),
                 Loaded::Http(http) => {
                     let LoadedHttp { address, limits, site, counters } = &**http;
                     Box::new(Http::new(*address, limits, site.clone(), counters.clone(), worker))
@@ -69,10 +89,14 @@ impl Services {
     pub fn http(&self) -> Vec<HttpServer> {
         let http = self.services.iter().filter_map(|service| match service {
             Loaded::Http(http) => Some(http),
-            Loaded::Echo(_) => None,
+            Loaded::Echo(_) | Loaded::Discard(_) | Loaded::Chargen(_) => None,
         });
         http.map(|http| HttpServer { address: http.address, counters: http.counters.clone() }).collect()
     }
+}
+
+fn of_http(service: &Service, why: &StartError) -> StartError {
+    StartError(format!("http {}: {why}", service.address))
 }
 
 /// An HTTP server, as the control thread knows it.

@@ -169,6 +169,12 @@ impl<F: Frame> Sockets<'_, F> {
         self.tcp.set_nodelay(self.now, id, on);
     }
 
+    /// Whether a peer that has said nothing for long is asked if it is still there, and the connection is given up
+    /// if it does not answer.
+    pub fn set_keepalive(&mut self, id: ConnectionId, on: bool) {
+        self.tcp.set_keepalive(self.now, id, on);
+    }
+
     /// What the program keeps with a connection, to find its own state again: the lower
     /// [`TOKEN_BITS`](Self::TOKEN_BITS) bits of `token`.
     pub fn set_token(&mut self, id: ConnectionId, token: u32) {

@@ -1,5 +1,7 @@
 //! A worker's TCP and UDP, as the configuration has them.
 
+use std::time::Duration;
+
 use config::Config;
 use l2l3::interface::Interfaces;
 use l2l3::router::Steering;
@@ -33,6 +35,10 @@ impl Settings {
         let most = |limit: u32| if config.has_programs() { limit } else { 1 };
         let payloads = most(limits.tcp_payloads);
         let datagrams = most(limits.udp_datagrams) as usize;
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let mut keepalive = tcp::Config::default().keepalive;
+        keepalive.idle = seconds(limits.tcp_keepalive_seconds);
+        keepalive.interval = keepalive.interval.min(keepalive.idle);
         let tcp = tcp::Config {
             connections: most(limits.tcp_connections),
             half_open: most(limits.tcp_half_open),
@@ -43,6 +49,8 @@ impl Settings {
             // As much as so many full Ethernet frames carry: buffers do not grow past what frames there are.
             memory: u64::from(payloads) * 1460,
             mtu: path_mtu(interfaces),
+            give_up: seconds(limits.tcp_user_timeout_seconds),
+            keepalive,
             secret: common.secret,
             ..tcp::Config::default()
         };

@@ -219,6 +219,20 @@ impl Router {
         reply[args[0]].take()
     }
 
+    /// One of the counters of `tcp` or `http`.
+    pub(crate) fn counter(&self, of: &str, name: &str) -> u64 {
+        let all = self.ask(&[of]);
+        let row = all.as_array().unwrap().iter().find(|row| row["name"] == name);
+        row.unwrap_or_else(|| panic!("{name}: {all}"))["value"].as_u64().unwrap()
+    }
+
+    /// Memory that it has touched and keeps, in bytes (VmRSS of proc(5)); what lies in huge pages is not in it.
+    pub(crate) fn memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
     /// Frames dropped for a reason.
     pub(crate) fn drops(&self, reason: &str) -> u64 {
         let drops = self.ask(&["drops"]);

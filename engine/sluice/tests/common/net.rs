@@ -149,9 +149,24 @@ impl Host {
 
     /// Runs a script here, at most for a minute, and gives what it printed. `$0` is a path for files of its own.
     pub(crate) fn bash(&self, script: &str) -> String {
+        self.bash_within(60, script)
+    }
+
+    /// As [`bash`](Self::bash), at most for so many seconds.
+    pub(crate) fn bash_within(&self, seconds: u32, script: &str) -> String {
         let own = std::env::temp_dir().join(unique("script"));
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace, "timeout", "60", "bash", "-c", script]).arg(own);
+        command.args([
+            "netns",
+            "exec",
+            &self.namespace,
+            "timeout",
+            &seconds.to_string(),
+            "bash",
+            "-c",
+            script,
+        ]);
+        command.arg(own);
         let done = output(&mut command);
         print!("{}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned()
@@ -164,9 +179,10 @@ impl Host {
         Killed(child.unwrap_or_else(|error| panic!("{script}: {error}")))
     }
 
-    /// Runs the test `name` of this test binary here: one that is ignored elsewhere. It must succeed.
+    /// Runs the test `name` of this test binary here: one that is ignored elsewhere. It must succeed. Gives
+    /// what it printed.
     #[track_caller]
-    pub(crate) fn run_test(&self, name: &str) {
+    pub(crate) fn run_test(&self, name: &str) -> String {
         let binary = std::env::current_exe().unwrap();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.namespace]).arg(binary);
@@ -174,12 +190,30 @@ impl Host {
         let text = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success() && text.contains("1 passed"), "{name}: {text}");
         println!("{text}");
+        text.into_owned()
+    }
+
+    /// Starts the test `name` likewise; it ends with what this gives.
+    pub(crate) fn start_test(&self, name: &str) -> Killed {
+        let binary = std::env::current_exe().unwrap();
+        self.shell(&format!("exec {} --exact {name} --ignored --nocapture", binary.display()))
     }
 
     pub(crate) fn sysctl(&self, key: &str, value: &str) {
         let args = ["netns", "exec", &self.namespace, "sh", "-c", &format!("echo {value} >/proc/sys/{key}")];
         let set = output(Command::new("ip").args(args));
         assert!(set.status.success(), "{key}: {}", String::from_utf8_lossy(&set.stderr));
+    }
+
+    /// From now on loses `percent` of the packets that it receives, and of those that it sends.
+    pub(crate) fn lose(&self, percent: u8) {
+        self.succeed("nft add table ip loss");
+        for (chain, priority) in [("prerouting", -400), ("postrouting", 400)] {
+            let hook = format!("{{ type filter hook {chain} priority {priority} ; }}");
+            self.succeed(&format!("nft add chain ip loss {chain} {hook}"));
+            let rule = format!("numgen random mod 100 < {percent} drop");
+            self.succeed(&format!("nft add rule ip loss {chain} {rule}"));
+        }
     }
 
     /// Pings `count` times; all must be answered, the first too.

@@ -70,6 +70,17 @@ enum Bytes<'a> {
 }
 
 impl Site {
+    /// Bytes of memory that a server's files and pages will take.
+    ///
+    /// # Errors
+    /// [`StartError`]: the root cannot be read, or a bound is passed.
+    pub fn measure(http: &config::Http) -> Result<u64, StartError> {
+        let files = http.root.as_ref().map(|root| walk::files(root, http.limits.files as usize));
+        let files = files.transpose()?.unwrap_or_default();
+        let sources = files.into_iter().map(Source::file).chain(http.pages.iter().map(Source::page));
+        Ok(room(http, sources.map(|source| source.room()))? as u64)
+    }
+
     /// Loads files and pages. `immortal` gives memory that stays, as [`Env::immortal`] does.
     ///
     /// # Errors
@@ -95,13 +106,7 @@ impl Site {
         if let Some(path) = &http.status {
             site.add(encoded(path)?, Resource::Status);
         }
-        let bytes: usize = ALIGN + sources.iter().map(Source::room).sum::<usize>();
-        let limit = http.limits.memory_mb;
-        if bytes > (limit as usize) << 20 {
-            let need = bytes.div_ceil(1 << 20);
-            let why = format!("its contents take {need} MiB, more than `memory_mb`, {limit}, allows");
-            return Err(StartError(why));
-        }
+        let bytes = room(http, sources.iter().map(Source::room))?;
         let memory = immortal(bytes, &mut |memory| fill(&sources, memory)).map_err(StartError)?;
         let (interim, mut memory) = memory.split_at(ALIGN);
         site.interim = &interim[..CONTINUE.len()];
@@ -184,6 +189,17 @@ impl Site {
     pub fn size(&self) -> (usize, u64) {
         (self.contents.len(), self.contents.iter().map(|content| content.body.len() as u64).sum())
     }
+}
+
+/// Bytes of memory for a server's contents, each of which takes so many.
+fn room(http: &config::Http, contents: impl Iterator<Item = usize>) -> Result<usize, StartError> {
+    let (bytes, limit) = (ALIGN + contents.sum::<usize>(), http.limits.memory_mb);
+    if bytes > (limit as usize) << 20 {
+        let need = bytes.div_ceil(1 << 20);
+        let why = format!("its contents take {need} MiB, more than `memory_mb`, {limit}, allows");
+        return Err(StartError(why));
+    }
+    Ok(bytes)
 }
 
 /// The canonical form of a path that is not percent-encoded.

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddrV4;
 
+use l2l3::cycles::{CycleCounters, LoopStage};
 use serde::{Deserialize, Serialize};
 
 /// A request.
@@ -24,6 +25,8 @@ pub enum Request {
     Drops,
     /// The workers: how they spend their time, and their books.
     Workers,
+    /// Where the workers' cycles go, by stage of their loop.
+    Cycles,
     /// TCP connections, of which there may be millions: a page of them.
     Connections {
         /// At most so many, and no more than [`ConnectionsReport::PAGE`].
@@ -61,6 +64,8 @@ pub enum Reply {
     Drops(Vec<DropReport>),
     /// To [`Request::Workers`].
     Workers(Vec<WorkerReport>),
+    /// To [`Request::Cycles`].
+    Cycles(Vec<CyclesReport>),
     /// To [`Request::Connections`].
     Connections(ConnectionsReport),
     /// To [`Request::Connection`].
@@ -206,6 +211,38 @@ pub struct WorkerReport {
     pub balanced: bool,
     /// Events for the control thread that were lost.
     pub events_lost: u64,
+}
+
+/// Where a worker's cycles went, in those of its loops that were measured.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CyclesReport {
+    /// The core it runs on.
+    pub core: u16,
+    /// Loops that were measured.
+    pub loops: u64,
+    /// Those of them that found something to do.
+    pub busy_loops: u64,
+    /// Frames received in them, from devices and other workers.
+    pub received: u64,
+    /// Every stage, in the order of a packet's life.
+    pub stages: Vec<StageReport>,
+}
+
+/// One stage of a worker's loop; see [`l2l3::cycles`].
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StageReport {
+    /// The stable name.
+    pub stage: String,
+    /// Ticks of the time stamp counter.
+    pub cycles: u64,
+    /// What it means.
+    pub text: String,
+}
+
+impl StageReport {
+    pub(crate) fn new(stage: LoopStage, counters: &CycleCounters) -> Self {
+        StageReport { stage: stage.name().into(), cycles: counters.ticks(stage), text: stage.text().into() }
+    }
 }
 
 /// A place among all connections.

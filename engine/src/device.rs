@@ -16,6 +16,9 @@ pub trait Device: 'static {
     type Tx: TxQueue<Frame = Self::Frame>;
     /// The clock, and what threads need.
     type Env: Env;
+
+    /// The processor's time stamp counter, or what comes next to it: for accounts of cycles, not for the time.
+    fn ticks() -> u64;
 }
 
 /// What carries a device's bytes once a frame is given up to reading.

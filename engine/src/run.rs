@@ -205,6 +205,7 @@ pub fn workers<D: Device>(
             counters: worker.counters().clone(),
             host: worker.host_counters().clone(),
             loops: worker.loop_counters().clone(),
+            cycles: worker.cycle_counters().clone(),
         };
         (worker, info)
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use l2l3::cycles::{CycleCounters, LoopStage, Stopwatch};
 use l2l3::fib::Fib;
 use l2l3::interface::PortId;
 use l2l3::router::{Bounds, Context, Counters, Output, Router};
@@ -58,6 +59,7 @@ pub struct Worker<D: Device> {
     next_timeout: Instant,
     counters: Arc<Counters>,
     loops: Arc<LoopCounters>,
+    watch: Stopwatch,
 }
 
 /// The programs of one worker, not started yet.
@@ -94,6 +96,7 @@ impl<D: Device> Worker<D> {
             next_timeout: Instant::ZERO,
             counters,
             loops: Arc::default(),
+            watch: Stopwatch::new(D::ticks),
         }
     }
 
@@ -110,6 +113,11 @@ impl<D: Device> Worker<D> {
     /// How it spends its time.
     pub fn loop_counters(&self) -> &Arc<LoopCounters> {
         &self.loops
+    }
+
+    /// Where its cycles go.
+    pub fn cycle_counters(&self) -> &Arc<CycleCounters> {
+        self.watch.counters()
     }
 
     /// What it counted.
@@ -130,6 +138,7 @@ impl<D: Device> Worker<D> {
     /// One loop. Gives whether there was anything to do.
     #[inline]
     pub fn poll_once(&mut self, programs: &mut Programs<D::Frame>, now: Instant) -> bool {
+        self.watch.start(|| self.counters.received());
         let mut busy = self.take_commands(now);
         for at in 0..self.rx.len() {
             busy |= self.poll_queue(at, now);
@@ -138,11 +147,16 @@ impl<D: Device> Worker<D> {
         if now >= self.next_timeout {
             self.next_timeout = now + TIMEOUT_EVERY;
             self.on_timeout(now);
+            self.watch.lap(LoopStage::Control);
         }
-        busy |= self.host.handle_timeout(now);
+        if self.host.handle_timeout(now) {
+            busy = true;
+            self.watch.lap(LoopStage::Tcp);
+        }
         self.leave(now);
         busy |= self.serve(programs, now);
         self.loops.loops.add(1);
+        self.watch.stop(busy, || self.counters.received());
         busy
     }
 
@@ -156,10 +170,13 @@ impl<D: Device> Worker<D> {
     fn poll_queue(&mut self, at: usize, now: Instant) -> bool {
         let (port, queue) = &mut self.rx[at];
         let port = *port;
-        if queue.rx_burst(&mut self.frames, self.burst) == 0 {
+        let received = queue.rx_burst(&mut self.frames, self.burst);
+        self.watch.lap(LoopStage::Rx);
+        if received == 0 {
             return false;
         }
-        let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
+        let mut cx =
+            Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out, watch: &self.watch };
         self.router.handle_burst(&mut cx, port, &mut self.frames);
         self.settle(now);
         true
@@ -185,11 +202,13 @@ impl<D: Device> Worker<D> {
         let before = self.control.done.load(Ordering::Relaxed);
         self.control.done.store(before + done, Ordering::Release);
         self.control.wake.wake();
+        self.watch.lap(LoopStage::Control);
         true
     }
 
     fn obey(&mut self, now: Instant, command: Command) {
-        let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
+        let mut cx =
+            Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out, watch: &self.watch };
         let router = &mut self.router;
         match command {
             Command::SetAdjacency(id, adjacency) => router.set_adjacency(id, adjacency),
@@ -229,7 +248,8 @@ impl<D: Device> Worker<D> {
                 continue;
             }
             busy = true;
-            let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
+            let mut cx =
+                Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out, watch: &self.watch };
             for _ in 0..self.burst {
                 let Ok(handed) = ring.pop() else { break };
                 match handed {
@@ -237,6 +257,7 @@ impl<D: Device> Worker<D> {
                     HandOver::Transmit(port, frame) => self.router.handle_transmit(&mut cx, port, frame),
                 }
             }
+            self.watch.lap(LoopStage::General);
             self.settle(now);
         }
         busy
@@ -247,16 +268,19 @@ impl<D: Device> Worker<D> {
     #[inline]
     fn settle(&mut self, now: Instant) {
         if !self.out.local.is_empty() {
-            let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
+            let mut cx =
+                Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out, watch: &self.watch };
             deliver(&mut self.host, &mut self.router, &mut cx);
+            self.watch.lap(LoopStage::Tcp);
         }
         for port in 0..self.out.tx.len() {
             if self.out.tx[port].len() >= FLUSH_AT {
-                self.egresses.flush(port, &mut self.out.tx[port]);
+                self.flush(port);
             }
         }
         if !self.out.steered.is_empty() {
             self.egresses.hand_over(&mut self.out.steered);
+            self.watch.lap(LoopStage::Tx);
         }
         if !self.out.events.is_empty() {
             self.report();
@@ -269,9 +293,15 @@ impl<D: Device> Worker<D> {
         self.settle(now);
         for port in 0..self.out.tx.len() {
             if !self.out.tx[port].is_empty() {
-                self.egresses.flush(port, &mut self.out.tx[port]);
+                self.flush(port);
             }
         }
+    }
+
+    #[inline]
+    fn flush(&mut self, port: usize) {
+        self.egresses.flush(port, &mut self.out.tx[port]);
+        self.watch.lap(LoopStage::Tx);
     }
 
     /// What the ring has no room for waits in the batch; once that is full too, the router counts what
@@ -289,7 +319,8 @@ impl<D: Device> Worker<D> {
 
     #[cold]
     fn on_timeout(&mut self, now: Instant) {
-        let mut cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
+        let mut cx =
+            Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out, watch: &self.watch };
         self.router.handle_timeout(&mut cx);
         self.host.publish(self.egresses.is_waiting());
         if self.host.is_stopping() {
@@ -315,14 +346,19 @@ impl<D: Device> Worker<D> {
             self.host.stop_programs(programs, &mut lent);
         }
         let busy = self.host.run_apps(programs, &mut lent);
+        if busy {
+            self.watch.lap(LoopStage::App);
+        }
         if !self.host.wants_to_transmit() {
             return busy;
         }
-        let cx = Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
+        let cx =
+            Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out, watch: &self.watch };
         self.host.transmit(&mut Sender::<D>::new(&mut self.router, cx, &mut self.egresses));
         if !self.out.events.is_empty() {
             self.report();
         }
+        self.watch.lap(LoopStage::Tcp);
         true
     }
 

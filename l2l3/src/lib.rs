@@ -4,6 +4,7 @@
 
 pub mod adjacency;
 pub mod arp;
+pub mod cycles;
 pub mod fib;
 pub mod forward;
 pub mod fragment;

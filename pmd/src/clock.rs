@@ -23,6 +23,21 @@ enum Source {
     },
 }
 
+/// The processor's time stamp counter; on processors without one, nanoseconds. For differences only.
+#[inline(always)]
+pub fn ticks() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        tsc::read()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        static START: std::sync::LazyLock<std::time::Instant> =
+            std::sync::LazyLock::new(std::time::Instant::now);
+        START.elapsed().as_nanos() as u64
+    }
+}
+
 /// How long the counter is compared with the operating system's clock.
 #[cfg(target_arch = "x86_64")]
 const CALIBRATION: Duration = Duration::from_millis(20);

@@ -27,7 +27,7 @@ mod segment;
 mod thread;
 
 pub use args::{EalConfig, EalWarning, Huge, LogLevel, NO_HUGE_DEFAULT_MB};
-pub use clock::TscClock;
+pub use clock::{TscClock, ticks};
 pub use eal::Eal;
 pub use error::{Errno, Error};
 pub use hugetable::HugeTable;

@@ -16,6 +16,11 @@ impl Device for Dpdk {
     type Rx = RxQueue;
     type Tx = TxQueue;
     type Env = DpdkEnv;
+
+    #[inline]
+    fn ticks() -> u64 {
+        pmd::ticks()
+    }
 }
 
 /// DPDK's environment and the time stamp counter.

@@ -11,9 +11,11 @@ use clap::{Args, Subcommand};
 use engine::api::{DropReport, NeighbourReport, PortReport, Reply, Request, RouteReport, WorkerReport};
 
 mod connection;
+mod cycles;
 mod pcapng;
 mod tcp;
 
+use crate::bench::units::Time;
 use crate::table::table;
 
 /// What to show, of whom, and how.
@@ -54,6 +56,12 @@ enum What {
     },
     /// Workers: how they spend their time, and their books.
     Workers,
+    /// Cycles: where the workers' go, by stage of their loop.
+    Cycles {
+        /// Only of the time from now on, so long: 500ms, 10s, 5m.
+        #[arg(long, value_name = "TIME")]
+        over: Option<Time>,
+    },
     /// Connections: TCP, with their windows and round-trip times, in pages of 1024.
     Connections {
         /// At most so many.
@@ -95,13 +103,18 @@ pub(crate) fn show(show: &Show) -> ExitCode {
         What::Neighbours => Request::Neighbours,
         What::Drops { .. } => Request::Drops,
         What::Workers => Request::Workers,
+        What::Cycles { .. } => Request::Cycles,
         What::Connections { limit } => Request::Connections { limit: *limit, after: None },
         What::Connection { flow, .. } => Request::Connection { local: flow.local, remote: flow.remote },
         What::Listeners => Request::Listeners,
         What::Tcp { .. } => Request::Tcp,
         What::Http { .. } => Request::Http,
     };
-    match pages(&socket, request, show) {
+    let shown = match show.what {
+        What::Cycles { over: Some(Time(time)) } => cycles::over(&socket, time, show),
+        _ => pages(&socket, request, show),
+    };
+    match shown {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => crate::fail(error),
     }
@@ -110,15 +123,7 @@ pub(crate) fn show(show: &Show) -> ExitCode {
 /// Asks, and prints the answer; page by page where there may be many.
 fn pages(socket: &Path, mut request: Request, show: &Show) -> Result<(), String> {
     loop {
-        let line = ask(socket, &request).map_err(|error| {
-            let hint = "is the router running? (`--name` or `--socket` choose another)";
-            format!("{}: {error}; {hint}", socket.display())
-        })?;
-        let reply = match serde_json::from_str(&line) {
-            Ok(Reply::Error(error)) => return Err(format!("the router answers: {error}")),
-            Ok(reply) => reply,
-            Err(error) => return Err(format!("the router's answer was not understood: {error}")),
-        };
+        let (line, reply) = question(socket, &request)?;
         print(&line, &reply, show)?;
         match (&mut request, reply) {
             (Request::Connections { limit, after }, Reply::Connections(report)) if report.next.is_some() => {
@@ -130,6 +135,19 @@ fn pages(socket: &Path, mut request: Request, show: &Show) -> Result<(), String>
             }
             _ => return Ok(()),
         }
+    }
+}
+
+/// The router's answer, as it stands and as it is meant.
+fn question(socket: &Path, request: &Request) -> Result<(String, Reply), String> {
+    let line = ask(socket, request).map_err(|error| {
+        let hint = "is the router running? (`--name` or `--socket` choose another)";
+        format!("{}: {error}; {hint}", socket.display())
+    })?;
+    match serde_json::from_str(&line) {
+        Ok(Reply::Error(error)) => Err(format!("the router answers: {error}")),
+        Ok(reply) => Ok((line, reply)),
+        Err(error) => Err(format!("the router's answer was not understood: {error}")),
     }
 }
 
@@ -161,6 +179,7 @@ fn render(reply: &Reply, what: &What) -> String {
         Reply::Neighbours(neighbours) => self::neighbours(neighbours),
         Reply::Drops(drops) => self::drops(drops, matches!(what, What::Drops { all: true })),
         Reply::Workers(workers) => self::workers(workers),
+        Reply::Cycles(reports) => cycles::render(reports),
         Reply::Connections(report) => tcp::connections(report),
         Reply::Connection(detail) => {
             connection::detail(detail, matches!(what, What::Connection { events: true, .. }))

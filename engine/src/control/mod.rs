@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use config::Config;
 use l2l3::adjacency::AdjacencyTable;
+use l2l3::cycles::CycleCounters;
 use l2l3::fib::{AdjacencyId, Fib, FibError, FibLimits, FibWriter, Storage};
 use l2l3::interface::{IfaceAddr, IfaceId, Interface, Interfaces, PortId};
 use l2l3::neighbour::{Key, Neighbours, Timing};
@@ -81,6 +82,8 @@ pub struct WorkerInfo {
     pub host: Arc<HostCounters>,
     /// How it spends its time.
     pub loops: Arc<LoopCounters>,
+    /// Where its cycles go.
+    pub cycles: Arc<CycleCounters>,
 }
 
 /// What is done once every worker has carried out all that was sent before.

@@ -1,6 +1,7 @@
 //! Answers to `sluice show`.
 
 use l2l3::adjacency::{BLACKHOLE, BROADCAST, LOCAL, MARTIAN, MULTICAST, Target, UNREACHABLE};
+use l2l3::cycles::LoopStage;
 use l2l3::fib::AdjacencyId;
 use l2l3::router::Books;
 use wire::{DropReason, Instant, Ipv4Prefix};
@@ -8,8 +9,8 @@ use wire::{DropReason, Instant, Ipv4Prefix};
 use super::Control;
 use super::hops::Role;
 use crate::api::{
-    DropReport, HttpReport, NeighbourReport, PortReport, Reply, Request, Route, RouteReport, TcpReport,
-    WorkerReport,
+    CyclesReport, DropReport, HttpReport, NeighbourReport, PortReport, Reply, Request, Route, RouteReport,
+    StageReport, TcpReport, WorkerReport,
 };
 use crate::app::HttpServer;
 
@@ -32,6 +33,7 @@ impl Control {
             Request::Neighbours => Reply::Neighbours(self.neighbour_reports(now)),
             Request::Drops => Reply::Drops(self.drop_reports()),
             Request::Workers => Reply::Workers(self.worker_reports()),
+            Request::Cycles => Reply::Cycles(self.cycle_reports()),
             Request::Tcp => Reply::Tcp(self.tcp_reports()),
             Request::Http => Reply::Http(self.http_reports()),
             Request::Connections { .. } | Request::Connection { .. } | Request::Listeners => return None,
@@ -160,11 +162,22 @@ impl Control {
                 isa: worker.isa.into(),
                 loops: loops.loops.get(),
                 idle_share: share(loops.idle_loops.get(), loops.loops.get()),
-                nanos_per_frame: share(loops.busy_nanos.get(), books.rx + books.handed_in),
+                nanos_per_frame: share(loops.busy_nanos.get(), worker.counters.received()),
                 balanced: books.balance(),
                 books: books.into(),
                 events_lost: worker.counters.events_lost.get(),
             }
+        };
+        self.workers.iter().map(report).collect()
+    }
+
+    fn cycle_reports(&self) -> Vec<CyclesReport> {
+        let report = |worker: &super::WorkerInfo| CyclesReport {
+            core: worker.core,
+            loops: worker.cycles.loops.get(),
+            busy_loops: worker.cycles.busy_loops.get(),
+            received: worker.cycles.received.get(),
+            stages: LoopStage::ALL.iter().map(|&stage| StageReport::new(stage, &worker.cycles)).collect(),
         };
         self.workers.iter().map(report).collect()
     }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use l2l3::cycles::LoopStage;
 use l2l3::router::{Context, Router};
 use tcp::Content;
 use tcp::packet::{NoFrame, Output, Packet};
@@ -96,7 +97,9 @@ impl<'a, 'c, D: Device> Sender<'a, 'c, D> {
         for port in 0..self.cx.out.tx.len() {
             let batch = &mut self.cx.out.tx[port];
             if batch.len() >= least {
+                self.cx.watch.lap(LoopStage::Tcp);
                 self.blocked |= !self.egresses.flush_own(port, batch);
+                self.cx.watch.lap(LoopStage::Tx);
             }
         }
     }

@@ -36,6 +36,11 @@ impl Device for SimDevice {
     type Rx = SimRx;
     type Tx = Tx;
     type Env = SimEnv;
+
+    /// Takes no cycles.
+    fn ticks() -> u64 {
+        0
+    }
 }
 
 /// A transmit queue.

@@ -27,6 +27,7 @@ use wire::{Frame, MacAddr, RxFlags};
 pub use isa::Isa;
 
 use crate::adjacency::AdjacencyTable;
+use crate::cycles::Stopwatch;
 use crate::fib::FibView;
 
 /// Bytes of an Ethernet header.
@@ -102,6 +103,8 @@ pub struct Tables<'a> {
     pub fib: FibView<'a>,
     /// What they lead to.
     pub adjacencies: &'a AdjacencyTable,
+    /// Told where each half of the path ends.
+    pub watch: &'a Stopwatch,
 }
 
 /// Sends the plain frames of `frames` to `tx[port]` and the others to `rest`, each in their order;

@@ -7,6 +7,7 @@ use super::{
     CHECKSUM, ETHERNET, HEADERS, HeaderFilter, PASS, SOURCE, TTL, Tables, is_dirty, is_plain_though_dirty,
 };
 use crate::adjacency::ADDEND_LEN;
+use crate::cycles::LoopStage;
 
 /// What the first stage found out for the second.
 #[derive(Clone, Copy, Default)]
@@ -35,9 +36,11 @@ pub(super) fn forward_burst<F: Frame>(
             *parsed = parse(tables.filter, frame);
             prefetch(&tables.fib.level1[(parsed.dst >> 8) as usize]);
         }
+        tables.watch.lap(LoopStage::Parse);
         for (frame, parsed) in frames.drain(..count).zip(&parsed) {
             route(tables, frame, *parsed, tx, rest);
         }
+        tables.watch.lap(LoopStage::Route);
     }
 }
 

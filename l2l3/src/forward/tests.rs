@@ -120,7 +120,8 @@ fn run(isa: Isa, world: &World, mut frames: Vec<SimFrame>) -> Vec<Vec<Vec<u8>>> 
     let mut tx: Vec<Vec<SimFrame>> = (0..PORTS).map(|_| batch()).collect();
     let mut rest = batch();
     let fib = world.fib.fib();
-    let tables = Tables { filter: &world.filter, fib: fib.view(), adjacencies: &world.adjacencies };
+    let watch = &Stopwatch::new(|| 0);
+    let tables = Tables { filter: &world.filter, fib: fib.view(), adjacencies: &world.adjacencies, watch };
     forward_burst(isa, tables, &mut frames, &mut tx, &mut rest);
     assert!(frames.is_empty());
     tx.push(rest);

@@ -20,6 +20,7 @@ use super::{
     ETHERNET, HEADERS, PASS, SOURCE, TTL, Tables, checked, is_dirty, is_plain_though_dirty, portable,
 };
 use crate::adjacency::Adjacency;
+use crate::cycles::LoopStage;
 use crate::fib::layout::{ADJACENCY_MASK, EXTENDED, group_of};
 use crate::fib::{AdjacencyId, FibView, READ};
 
@@ -86,10 +87,12 @@ pub(super) unsafe fn burst<W: Width, F: Frame>(
             // SAFETY: 16 frames that the vector had and nobody else uses now.
             unsafe { check(tables, &mut *base.add(from + i * LANES).cast::<[F; LANES]>(), block) };
         }
+        tables.watch.lap(LoopStage::Parse);
         for (i, block) in blocks.iter().enumerate() {
             // SAFETY: the block is that of these 16 frames, which are moved once; room as the caller promises.
             unsafe { route::<W, F>(tables, base.add(from + i * LANES), block, tx, rest) };
         }
+        tables.watch.lap(LoopStage::Route);
     }
     // SAFETY: the frames that are left are the last of the `count`, and become the vector's again.
     unsafe {

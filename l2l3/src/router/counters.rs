@@ -50,6 +50,12 @@ impl Counters {
         Counters { ports: (0..ports).map(|_| PortCounters::default()).collect(), ..Self::default() }
     }
 
+    /// Frames received, from devices and from other workers.
+    #[inline]
+    pub fn received(&self) -> u64 {
+        self.rx.get() + self.handed_in.get()
+    }
+
     /// Counts `n` frames dropped for `reason`.
     #[inline]
     pub fn count_drops(&self, reason: DropReason, n: u64) {

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use wire::{DropReason, Frame, FramePool, Instant, MacAddr, Reta, RssKey, Toeplitz};
 
 use crate::adjacency::{Adjacency, AdjacencyTable, GroupId, Target};
+use crate::cycles::{LoopStage, Stopwatch};
 use crate::fib::{AdjacencyId, Fib};
 use crate::forward::{self, HeaderFilter, Isa, Tables};
 use crate::group::NextHopGroup;
@@ -80,6 +81,8 @@ pub struct Context<'a, P: FramePool> {
     pub pool: &'a mut P,
     /// Where frames and news go.
     pub out: &'a mut Output<P::Frame>,
+    /// Told which stage of the loop ends.
+    pub watch: &'a Stopwatch,
 }
 
 /// One worker's router.
@@ -171,13 +174,15 @@ impl<F: Frame> Router<F> {
         self.counters.ports[usize::from(port.0)].rx.add(count);
         match &self.filters[usize::from(port.0)] {
             Some(filter) => {
-                let tables = Tables { filter, fib: cx.fib.view(), adjacencies: &self.adjacencies };
+                let tables =
+                    Tables { filter, fib: cx.fib.view(), adjacencies: &self.adjacencies, watch: cx.watch };
                 forward::forward_burst(self.isa, tables, frames, &mut cx.out.tx, &mut self.rest);
             }
             None => self.rest.append(frames),
         }
         if !self.rest.is_empty() {
             self.handle_rest(cx, port);
+            cx.watch.lap(LoopStage::General);
         }
     }
 

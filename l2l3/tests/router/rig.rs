@@ -14,6 +14,7 @@ use l2l3::adjacency::{
     Adjacency, AdjacencyTable, BLACKHOLE, BROADCAST, FIRST_FREE, GroupId, LOCAL, MARTIAN, MULTICAST, Target,
     UNREACHABLE,
 };
+use l2l3::cycles::Stopwatch;
 use l2l3::fib::{AdjacencyId, Fib, FibLimits, FibWriter};
 use l2l3::group::NextHopGroup;
 use l2l3::hold::HoldLimits;
@@ -202,7 +203,9 @@ impl Rig {
         let counters = Arc::clone(self.router.counters());
         let before = DropReason::ALL.iter().map(|&reason| counters.drops(reason));
         let before: Vec<u64> = before.collect();
-        let mut cx = Context { now: self.now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out };
+        let watch = &Stopwatch::new(|| 0);
+        let mut cx =
+            Context { now: self.now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out, watch };
         act(&mut self.router, &mut cx);
         let mut seen = Seen::default();
         for (batch, sent) in self.out.tx.iter_mut().zip(&mut seen.tx) {

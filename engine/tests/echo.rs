@@ -354,6 +354,10 @@ fn datagrams_come_back() {
     back.sort_unstable();
     let want: Vec<_> = (0..40u16).map(|n| (1000 + n, pattern(usize::from(n)))).collect();
     assert_eq!(back, want);
+    // Who would answer the answer gets none.
+    net.inject(LAN, 0, &udp_frame(LAN, A, US, (7, 7), b"forged in another echo server's name"));
+    net.settle();
+    assert_eq!(net.take_sent().len(), 0);
     let mut damaged = udp_frame(LAN, A, US, (1, 7), b"some data to be damaged by a link");
     damaged[50] ^= 1;
     net.inject(LAN, 0, &damaged);

@@ -685,6 +685,38 @@ fn at_the_stop_tasks_read_to_the_end_and_close() {
     world.finish();
 }
 
+/// What was given to be sent before the stop arrives, whatever the peer still says.
+#[test]
+fn at_the_stop_no_answer_is_taken_away_by_a_reset() {
+    let want: &'static [u8] = pattern(300_000).leak();
+    let mut world = serve_one(move |_, stream| async move {
+        while stream.recv().await?.is_some() {
+            stream.send(want).await?;
+        }
+        Ok(())
+    });
+    let id = world.connected();
+    world.give(id, b"a request");
+    world.pass(ms(1));
+    let mut back = world.take(id).0;
+    world.net.control.stop(world.net.now());
+    for n in 0..2000 {
+        // An upload that nobody reads any more.
+        world.give(id, &[n as u8; 100]);
+        let (bytes, end) = world.take(id);
+        back.extend(bytes);
+        if end == Received::End {
+            break;
+        }
+        world.pass(ms(2));
+    }
+    assert!(back == want, "{} bytes", back.len());
+    assert_eq!(world.peer.shard.error(id), None);
+    world.peer.shard.close(world.net.now(), id);
+    world.pass(ms(100));
+    world.finish();
+}
+
 /// As the name says: bytes by slices, both ways, through tokio's traits.
 #[test]
 fn an_adapter_copies_and_counts() {

@@ -1,5 +1,6 @@
 //! The comparison of two documents: which measures changed, beyond chance and beyond a threshold.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::document::Document;
@@ -22,8 +23,11 @@ pub struct Options {
 /// Two documents, compared.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Comparison {
-    /// A row a measure that both have.
+    /// A row a measure that both have, in three runs or more.
     pub rows: Vec<Row>,
+    /// A sentence a measure that they do not both have in three runs: a rarer quantile where the runs were
+    /// shorter, a loss at a rate that was not tried.
+    pub alone: Vec<String>,
     /// In what the two differ that they should not: empty, or [`Options::force`] was set.
     pub caveats: Vec<String>,
 }
@@ -75,30 +79,39 @@ impl Default for Options {
 ///
 /// # Errors
 ///
-/// They differ in kind, parameters, machine or measures (and [`Options::force`] is not set), have nothing in common, or
-/// have fewer than three runs.
+/// They differ in kind, parameters, machine or histograms (and [`Options::force`] is not set), or have no measure in
+/// common of which there are three runs.
 pub fn compare(before: &Document, after: &Document, options: &Options) -> Result<Comparison, NotComparable> {
     let (old, new) = (samples(before), samples(after));
     let caveats = caveats(before, after, &old, &new);
     if !caveats.is_empty() && !options.force {
         return Err(NotComparable(caveats));
     }
-    let twin = |one: &Sample| new.iter().find(|other| is_same(one, other)).cloned();
-    let pairs: Vec<(Sample, Sample)> =
-        old.into_iter().filter_map(|one| Some((one.clone(), twin(&one)?))).collect();
-    if pairs.is_empty() {
-        return Err(NotComparable(vec!["they have no measure in common".to_owned()]));
+    let (pairs, alone) = pairs(old, &new);
+    match alone.first() {
+        _ if !pairs.is_empty() => Ok(Comparison { rows: rows(pairs, options), alone, caveats }),
+        Some(few) => Err(NotComparable(vec![format!(
+            "{few}: to tell a change from chance takes {FEWEST_RUNS} on each side, better 5"
+        )])),
+        None => Err(NotComparable(vec!["they have no measure in common".to_owned()])),
     }
-    let few = |(one, other): &&(Sample, Sample)| one.values.len().min(other.values.len()) < FEWEST_RUNS;
-    if let Some((one, other)) = pairs.iter().find(few) {
-        return Err(NotComparable(vec![format!(
-            "{} has {} and {} runs: to tell a change from chance takes {FEWEST_RUNS} on each side, better 5",
-            title(one),
-            one.values.len(),
-            other.values.len()
-        )]));
+}
+
+/// The measures that have enough runs on both sides, and a sentence for each that has not.
+fn pairs(old: Vec<Sample>, new: &[Sample]) -> (Vec<(Sample, Sample)>, Vec<String>) {
+    let few = |one: &Sample, before, after| format!("{} has {before} and {after} runs", title(one));
+    let only_new = new.iter().filter(|one| !old.iter().any(|other| is_same(one, other)));
+    let mut alone: Vec<String> = only_new.map(|one| few(one, 0, one.values.len())).collect();
+    let mut pairs = Vec::new();
+    for one in old {
+        let twin = new.iter().find(|other| is_same(&one, other));
+        let runs = (one.values.len(), twin.map_or(0, |twin| twin.values.len()));
+        match twin {
+            Some(twin) if runs.0.min(runs.1) >= FEWEST_RUNS => pairs.push((one, twin.clone())),
+            _ => alone.push(few(&one, runs.0, runs.1)),
+        }
     }
-    Ok(Comparison { rows: rows(pairs, options), caveats })
+    (pairs, alone)
 }
 
 fn rows(pairs: Vec<(Sample, Sample)>, options: &Options) -> Vec<Row> {
@@ -142,9 +155,14 @@ fn caveats(before: &Document, after: &Document, old: &[Sample], new: &[Sample]) 
     };
     caveats.extend(differences("parameter", &parameters(before), &parameters(after)));
     caveats.extend(differences("environment:", &facts(before), &facts(after)));
-    let missing = |from: &[Sample], to: &[Sample], side: &str| -> Vec<String> {
-        let alone = from.iter().filter(|one| !to.iter().any(|other| is_same(one, other)));
-        alone.map(|one| format!("{} is only in the {side}", title(one))).collect()
+    let missing = |from: &[Sample], to: &[Sample], side: &str| -> BTreeSet<String> {
+        let is_histogram = |one: &Sample, other: &Sample| {
+            (&one.subject, &one.scenario, &one.histogram)
+                == (&other.subject, &other.scenario, &other.histogram)
+        };
+        let alone = from.iter().filter(|one| !to.iter().any(|other| is_histogram(one, other)));
+        let names = alone.filter_map(|one| Some(titled(one, one.histogram.as_ref()?)));
+        names.map(|name| format!("{name} is only in the {side}")).collect()
     };
     caveats.extend(missing(old, new, "first"));
     caveats.extend(missing(new, old, "second"));
@@ -179,8 +197,12 @@ fn is_same(one: &Sample, other: &Sample) -> bool {
 
 /// `sluice, 64 B: latency p99`.
 fn title(sample: &Sample) -> String {
+    titled(sample, &sample.name)
+}
+
+fn titled(sample: &Sample, name: &str) -> String {
     let label = sample.label();
-    if label.is_empty() { sample.name.clone() } else { format!("{label}: {}", sample.name) }
+    if label.is_empty() { name.to_owned() } else { format!("{label}: {name}") }
 }
 
 impl Comparison {
@@ -197,6 +219,7 @@ impl fmt::Display for Comparison {
             writeln!(f, "note: {caveat}")?;
         }
         self.rows.iter().try_for_each(|row| writeln!(f, "{row}"))?;
+        self.alone.iter().try_for_each(|few| writeln!(f, "not compared: {few}"))?;
         let count = |change| self.rows.iter().filter(|row| row.change == change).count();
         let (worse, better) = (count(Change::Worse), count(Change::Better));
         write!(

@@ -3,7 +3,7 @@
 use crate::document::Document;
 use crate::histogram::QUANTILES;
 use crate::measure::Better;
-use crate::run::{Run, Span};
+use crate::run::Run;
 
 /// A measure, over all runs of one subject in one scenario.
 #[derive(Clone, PartialEq, Debug)]
@@ -14,6 +14,8 @@ pub struct Sample {
     pub scenario: String,
     /// The measure's name; for a histogram's quantile `latency p99`.
     pub name: String,
+    /// The histogram, if it is one's quantile. Which of its quantiles are measures depends on how much is in it.
+    pub histogram: Option<String>,
     /// Its unit.
     pub unit: String,
     /// Which way is better.
@@ -39,15 +41,13 @@ impl Sample {
 pub fn samples(document: &Document) -> Vec<Sample> {
     let mut samples: Vec<Sample> = Vec::new();
     for run in &document.runs {
-        for (name, unit, better, value) in comparable(&run.whole) {
+        for one in comparable(run) {
             let is_it = |sample: &&mut Sample| {
-                sample.subject == run.subject && sample.scenario == run.scenario && sample.name == name
+                sample.subject == run.subject && sample.scenario == run.scenario && sample.name == one.name
             };
-            if let Some(sample) = samples.iter_mut().find(is_it) {
-                sample.values.push(value);
-            } else {
-                let (subject, scenario) = (run.subject.clone(), run.scenario.clone());
-                samples.push(Sample { subject, scenario, name, unit, better, values: vec![value] });
+            match samples.iter_mut().find(is_it) {
+                Some(sample) => sample.values.extend(one.values),
+                None => samples.push(one),
             }
         }
     }
@@ -55,18 +55,30 @@ pub fn samples(document: &Document) -> Vec<Sample> {
 }
 
 /// The counters that have a better and a worse, and each histogram's quantiles, of which less is better.
-fn comparable(span: &Span) -> impl Iterator<Item = (String, String, Better, f64)> {
-    let counters = span.counters.iter().filter_map(|counter| {
-        Some((counter.name.clone(), counter.unit.clone(), counter.better?, counter.value))
+fn comparable(run: &Run) -> impl Iterator<Item = Sample> {
+    let of = |name: String, unit: &str, better: Better, value: f64| Sample {
+        subject: run.subject.clone(),
+        scenario: run.scenario.clone(),
+        name,
+        histogram: None,
+        unit: unit.to_owned(),
+        better,
+        values: vec![value],
+    };
+    let counters = run.whole.counters.iter().filter_map(move |counter| {
+        Some(of(counter.name.clone(), &counter.unit, counter.better?, counter.value))
     });
-    let filled = span.histograms.iter().filter(|histogram| !histogram.values.is_empty());
-    let quantiles = filled.flat_map(|histogram| {
+    let filled = run.whole.histograms.iter().filter(|histogram| !histogram.values.is_empty());
+    let quantiles = filled.flat_map(move |histogram| {
         // The last few of a run's values say little of the next run's: a quantile needs some values beyond it.
         let beyond = |quantile: f64| (1.0 - quantile) * histogram.values.len() as f64;
-        QUANTILES.iter().filter(move |(_, quantile)| beyond(*quantile) >= 10.0).map(|(name, quantile)| {
-            let value = histogram.values.value_at_quantile(*quantile) as f64;
-            (format!("{} {name}", histogram.name), histogram.unit.clone(), Better::Lower, value)
-        })
+        QUANTILES.iter().filter(move |(_, quantile)| beyond(*quantile) >= 10.0).map(
+            move |(name, quantile)| {
+                let value = histogram.values.value_at_quantile(*quantile) as f64;
+                let sample = of(format!("{} {name}", histogram.name), &histogram.unit, Better::Lower, value);
+                Sample { histogram: Some(histogram.name.clone()), ..sample }
+            },
+        )
     });
     counters.chain(quantiles)
 }
@@ -95,6 +107,7 @@ mod tests {
     use super::*;
     use crate::document::Kind;
     use crate::measure;
+    use crate::run::Span;
 
     #[test]
     fn medians() {

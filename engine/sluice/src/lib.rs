@@ -44,6 +44,7 @@ mod serve;
 mod show;
 mod table;
 
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::ExitCode;
 
@@ -77,6 +78,15 @@ pub type TxBuf = engine::app::TxBuf<Mbuf>;
 /// All our addresses, at `port`.
 pub const fn any(port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port)
+}
+
+/// Prints to standard output. Whoever closes the pipe early has read enough; that is no failure.
+fn print(text: &str) -> Result<(), String> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
+        _ => Ok(()),
+    }
 }
 
 /// Prints one error, and gives the exit code of failure.

@@ -1,11 +1,11 @@
 //! `sluice show`: asks a running router over its control socket, and prints what it says.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 use engine::api::{DropReport, NeighbourReport, PortReport, Reply, Request, RouteReport, WorkerReport};
@@ -17,6 +17,9 @@ mod tcp;
 
 use crate::bench::units::Time;
 use crate::table::table;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What to show, of whom, and how.
 #[derive(Args)]
@@ -141,7 +144,10 @@ fn pages(socket: &Path, mut request: Request, show: &Show) -> Result<(), String>
 /// The router's answer, as it stands and as it is meant.
 fn question(socket: &Path, request: &Request) -> Result<(String, Reply), String> {
     let line = ask(socket, request).map_err(|error| {
-        let hint = "is the router running? (`--name` or `--socket` choose another)";
+        let hint = match error.kind() {
+            ErrorKind::WouldBlock => "it does not answer: it is busy, or others hold all connections to it",
+            _ => "is the router running? (`--name` or `--socket` choose another)",
+        };
         format!("{}: {error}; {hint}", socket.display())
     })?;
     match serde_json::from_str(&line) {
@@ -157,13 +163,12 @@ fn print(line: &str, reply: &Reply, show: &Show) -> Result<(), String> {
             .map_err(|error| format!("{}: {error}", file.display()))?;
     }
     let text = if show.json { line.to_owned() } else { render(reply, &show.what) };
-    // Whoever closes the pipe early has read enough.
-    let _closed = writeln!(std::io::stdout(), "{}", text.trim_end());
-    Ok(())
+    crate::print(&format!("{}\n", text.trim_end()))
 }
 
 fn ask(socket: &Path, request: &Request) -> std::io::Result<String> {
     let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut text = serde_json::to_string(request)?;
     text.push('\n');
     stream.write_all(text.as_bytes())?;

@@ -218,6 +218,12 @@ fn a_port_that_is_down_and_a_missing_program() {
         &String::from_utf8_lossy(&done.stderr),
         &["dpdk-testpmd does not start"],
     );
+    // What starts it says why it cannot.
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/usr/bin/stdbuf", folder.path().join("stdbuf")).unwrap();
+    let done = output(command.env("PATH", folder.path()));
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_failed(done.status.success(), &said, &["dpdk-testpmd has ended", "No such file"]);
 }
 
 /// A device under test that ends in the middle is no result.

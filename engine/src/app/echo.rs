@@ -94,6 +94,10 @@ impl<F: Frame> Echo<F> {
         datagram: udp::Received<F::Payload>,
     ) -> bool {
         let udp::Received { source, local, payload } = datagram;
+        // Another echo server, forged to have asked: the two would answer each other without end.
+        if source.port() == local.port() {
+            return true;
+        }
         match sockets.send_to(id, payload, source, Some(*local.ip())) {
             Err(Unsent { error: UdpError::Full, payload }) => {
                 self.blocked = Some((id, udp::Received { source, local, payload }));

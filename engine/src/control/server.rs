@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
 
 use super::Control;
 use crate::api::{Reply, Request};
@@ -19,6 +20,8 @@ use crate::link::Wake;
 const MAX_REQUEST: u64 = 64 * 1024;
 /// Connections at a time; more wait until one ends.
 const MAX_CONNECTIONS: usize = 32;
+/// A connection ends when it says nothing for this long, or takes no answer: others wait for its place.
+const SILENCE: Duration = Duration::from_secs(30);
 /// The longest sleep, even without news or deadlines.
 const TICK: Duration = Duration::from_millis(100);
 /// How long workers may take to answer.
@@ -124,7 +127,8 @@ async fn answer<E: Env>(control: Rc<RefCell<Control>>, env: E, stream: UnixStrea
     let mut reader = BufReader::new(reader);
     loop {
         let mut line = Vec::new();
-        if (&mut reader).take(MAX_REQUEST).read_until(b'\n', &mut line).await? == 0 {
+        let mut request = (&mut reader).take(MAX_REQUEST);
+        if timeout(SILENCE, request.read_until(b'\n', &mut line)).await?? == 0 {
             return Ok(());
         }
         let reply = match serde_json::from_slice::<Request>(&line) {
@@ -139,7 +143,7 @@ async fn answer<E: Env>(control: Rc<RefCell<Control>>, env: E, stream: UnixStrea
         };
         let mut text = serde_json::to_vec(&reply)?;
         text.push(b'\n');
-        writer.write_all(&text).await?;
+        timeout(SILENCE, writer.write_all(&text)).await??;
     }
 }
 

@@ -1,6 +1,5 @@
 //! `sluice bench diff`: is the second result worse than the first?
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,12 +31,10 @@ pub(crate) struct Diff {
 
 /// Compares, and gives the exit status.
 pub(super) fn run(diff: &Diff) -> ExitCode {
-    match comparison(diff) {
-        Ok(comparison) => {
-            // Whoever closes the pipe early has read enough.
-            let _closed = writeln!(std::io::stdout(), "{comparison}");
-            if comparison.has_regressed() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-        }
+    let printed = |comparison: Comparison| Ok(crate::print(&format!("{comparison}\n")).map(|()| comparison)?);
+    match comparison(diff).and_then(printed) {
+        Ok(comparison) if comparison.has_regressed() => ExitCode::FAILURE,
+        Ok(_) => ExitCode::SUCCESS,
         Err(why) => {
             crate::fail(why);
             NOT_COMPARABLE.into()

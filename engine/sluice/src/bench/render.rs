@@ -1,6 +1,5 @@
 //! `sluice bench report`: a result in another form.
 
-use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -43,8 +42,7 @@ pub(super) fn run(render: &Render) -> Result<(), Error> {
         std::fs::write(file, html(&document)).map_err(|why| format!("{}: {why}", file.display()))?;
     }
     if let Some(text) = printed(render, &document)? {
-        // Whoever closes the pipe early has read enough.
-        let _closed = std::io::stdout().write_all(text.as_bytes());
+        crate::print(&text)?;
     }
     Ok(())
 }

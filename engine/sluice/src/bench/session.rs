@@ -37,7 +37,8 @@ pub(crate) struct Session {
     tester: Option<DpdkTester>,
     ports: Vec<Port>,
     streams: usize,
-    /// How often sources were made: their streams are numbered on, so that no frame of one is taken for another's.
+    /// How often sources were made: their streams are numbered on, so that no frame of one is taken for another's
+    /// (and begin anew after 64: what was sent so long ago is not on its way any more).
     prepared: usize,
     dut: Option<Dut>,
     plan: Plan,
@@ -93,7 +94,7 @@ impl Session {
         for (n, direction) in self.plan.directions.iter().enumerate() {
             let [src, dst] = [direction.from, direction.to].map(|port| tester.ports()[port].station.mac());
             let dst = self.plan.dst_mac.unwrap_or(if direction.from == direction.to { UNKNOWN } else { dst });
-            let first_stream = u16::try_from((self.prepared + n) * MAX_STREAMS)?;
+            let first_stream = u16::try_from((self.prepared + n) * MAX_STREAMS % (1 << 16))?;
             let flows =
                 if direction.from == 0 { self.plan.flows.clone() } else { self.plan.flows.reversed() };
             let source = Source::new(&flows, sizes, src, dst, first_stream)?;

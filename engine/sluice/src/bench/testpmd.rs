@@ -15,6 +15,8 @@ const PROGRAM: &str = "dpdk-testpmd";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// It ends within this time when asked to.
 const STOP: Duration = Duration::from_secs(10);
+/// Of one that has ended, errors come within this time.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 const PROMPT: &str = "testpmd> ";
 /// Its last words, for an error.
 const LAST_LINES: usize = 8;
@@ -120,7 +122,7 @@ impl Testpmd {
             match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
                 Ok(piece) => text += &piece,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(format!("{PROGRAM} has ended: {}", last_lines(&text)).into());
+                    return Err(self.has_ended(&text));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     let seconds = PATIENCE.as_secs();
@@ -137,7 +139,10 @@ impl Testpmd {
 
     /// What is said when it ends by itself: its own last words.
     fn has_ended(&self, said: &str) -> Error {
-        let errors: String = self.errors.try_iter().collect();
+        // It ends itself when the process closes it, unless a child of that has it still.
+        let deadline = Instant::now() + LAST_WORDS;
+        let next = || self.errors.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok();
+        let errors: String = std::iter::from_fn(next).collect();
         let words = if errors.trim().is_empty() { last_lines(said) } else { last_lines(&errors) };
         format!("{PROGRAM} has ended: {words}").into()
     }

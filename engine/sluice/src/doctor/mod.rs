@@ -12,7 +12,6 @@ mod nic;
 mod tests;
 mod version;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use finding::{Finding, Level};
@@ -51,8 +50,9 @@ const CHECKS: [Check; 13] = [
 pub(crate) fn run(options: &DoctorOptions) -> ExitCode {
     let findings = examine(&Machine::new("/", pmd::Eal::version()));
     let text = if options.json { as_json(&findings) } else { as_table(&findings) };
-    // Whoever closes the pipe early has read enough.
-    let _closed = writeln!(std::io::stdout(), "{text}");
+    if let Err(why) = crate::print(&format!("{text}\n")) {
+        return crate::fail(why);
+    }
     let fatal = findings.iter().any(|(_, finding)| finding.level == Level::Fail);
     if fatal { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }

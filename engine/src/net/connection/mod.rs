@@ -10,7 +10,7 @@ use std::task::Waker;
 use tcp::connection::Error;
 use tcp::connection::info::Info;
 use tcp::shard::{ConnectionId, Received};
-use wire::Frame;
+use wire::{Frame, Payload};
 
 use super::buffers::SendBuf;
 use crate::app::Sockets;
@@ -149,6 +149,22 @@ impl<F: Frame> Connection<F> {
                     self.end = Some(End::Fin);
                 }
                 Received::Closed(Some(error)) => self.fail(error_kind(error)),
+            }
+        }
+    }
+
+    /// The process stops, and the task was told an end that the peer has not sent. What still comes is dropped: a
+    /// reset for it would take away what was sent last. Gives whether the peer has closed, too.
+    fn linger(&mut self, sockets: &mut Sockets<'_, F>, id: ConnectionId) -> bool {
+        if !std::mem::replace(&mut self.fin_given, true) {
+            sockets.shutdown(id);
+        }
+        let mut ahead = std::mem::take(&mut self.received).into_iter();
+        loop {
+            match ahead.next().map_or_else(|| sockets.receive(id), Received::Bytes) {
+                Received::Bytes(bytes) => sockets.credit(id, 1, bytes.len() as u32),
+                Received::Nothing => return false,
+                Received::End | Received::Closed(_) => return true,
             }
         }
     }

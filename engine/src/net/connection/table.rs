@@ -268,12 +268,14 @@ impl<F: Frame> Connections<F> {
         let connection = &mut self.places[at as usize];
         if let Some(id) = connection.id {
             //= RFC 1122 section 4.2.2.13: if received data was not read, the peer is told by a reset.
-            if connection.given == Given::Off || !connection.received.is_empty() {
+            let unread = !connection.received.is_empty() && !connection.stopping;
+            if connection.given == Given::Off || unread {
                 sockets.abort(id);
-            } else if connection.queued.is_empty() {
-                sockets.close(id);
-            } else {
+            } else if !connection.queued.is_empty() || connection.stopping && !connection.linger(sockets, id)
+            {
                 return;
+            } else {
+                sockets.close(id);
             }
         }
         self.drop_queued(at);

@@ -85,6 +85,16 @@ impl<T> Pool<T> {
         self.limit - self.used
     }
 
+    /// Whether a list of `len` nodes may have one more. Past a few it may only while half of the pool is free:
+    /// those that hold much and let nothing go must not keep the others from holding something.
+    #[inline]
+    pub const fn has_share(&self, len: usize) -> bool {
+        self.room() > if len < Self::FEW { 0 } else { self.limit / 2 }
+    }
+
+    /// Nodes that a list has as long as there are any.
+    const FEW: usize = 32;
+
     /// The value at `id`.
     ///
     /// # Panics
@@ -285,6 +295,18 @@ mod tests {
         assert_eq!(values(&pool, &a), [1, 3]);
         pool.clear(&mut a);
         assert_eq!((pool.used(), a.is_empty(), a.first(), a.last()), (0, true, None, None));
+    }
+
+    #[test]
+    fn half_of_the_pool_is_for_short_lists() {
+        let mut pool = Pool::new(100);
+        let mut lists = [(); 4].map(|()| List::default());
+        for list in &mut lists {
+            while pool.has_share(list.len()) {
+                pool.push_back(list, 0).unwrap();
+            }
+        }
+        assert_eq!(lists.map(|list| list.len()), [50, 32, 18, 0]);
     }
 
     #[test]

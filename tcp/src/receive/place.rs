@@ -63,9 +63,8 @@ impl Receiver {
         let is_next = start == self.next;
         outcome.arrival = if is_next { Arrival::FillsGap } else { Arrival::OutOfOrder };
         // Without what is next, what is held behind it is worth nothing.
-        if is_next && !self.has_room(pools) {
-            outcome.shed += self.shed(pools);
-        }
+        let shed = if is_next && !self.has_room(pools) { self.shed(pools) } else { 0 };
+        outcome.shed += shed;
         let segment = SeqRange { start, end: start + bytes.len() as u32 };
         let fit = self.fit(pools, segment);
         self.note_overlaps(segment, &fit, outcome);
@@ -76,7 +75,9 @@ impl Receiver {
             }
             return;
         }
-        let fits = fit.covered.is_some() || self.has_room(pools);
+        let has_room =
+            if is_next { shed > 0 || self.has_room(pools) } else { self.has_room_behind_gap(pools) };
+        let fits = fit.covered.is_some() || has_room;
         let block_fits = fit.touches || (self.blocks.len() < MAX_BLOCKS && pools.blocks.room() > 0);
         if !fits || (!is_next && !block_fits) {
             return outcome.refuse();
@@ -225,6 +226,12 @@ impl Receiver {
     /// Whether one more payload may be held.
     fn has_room<B: Payload>(&self, pools: &Pools<B>) -> bool {
         let charge = u64::from(pools.limits().payload_charge);
-        pools.chunks.room() > 0 && (self.pinned() + 1) * charge <= u64::from(self.limit)
+        pools.chunks.has_share(self.chunks.len()) && (self.pinned() + 1) * charge <= u64::from(self.limit)
+    }
+
+    //= RFC 2018 section 8: what was SACKed may be discarded, so what is not yet may as well.
+    /// Whether one more may be held that lies behind a gap: a quarter of the pool is for what is in order.
+    fn has_room_behind_gap<B: Payload>(&self, pools: &Pools<B>) -> bool {
+        pools.chunks.room() > pools.limits().payloads / 4 && self.has_room(pools)
     }
 }

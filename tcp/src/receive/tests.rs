@@ -327,7 +327,7 @@ fn small_segments_count_for_what_they_pin() {
 
 #[test]
 fn what_is_next_finds_room() {
-    let limits = Limits { payloads: 8, ..ROOMY };
+    let limits = Limits { payload_charge: ROOMY.initial / 8, ..ROOMY };
     let mut rig = Rig::new(0, limits, 0);
     for n in 1..=8 {
         rig.data(n * 100..n * 100 + 100);
@@ -346,6 +346,25 @@ fn what_is_next_finds_room() {
         rig.data(n * 100 - 50..n * 100);
     }
     assert_eq!(rig.read_all().len(), rig.next() as usize);
+}
+
+/// Peers that send single bytes behind a gap, or in order to somebody who does not read; and one that means
+/// well.
+#[test]
+fn those_who_hold_much_leave_something() {
+    for (start, greedy) in [(1, 1000), (0, 50)] {
+        let mut rig = Rig::new(0, Limits { payload_charge: 256, ..ROOMY }, 0);
+        for _ in 0..greedy {
+            let mut greedy = Receiver::new(rig.pools.limits(), rig.base, 0x4000, 0, Micros::new(0));
+            for at in start..start + 64 {
+                greedy.on_data(&mut rig.pools, rig.base + at, stream(at, 1), false);
+            }
+        }
+        for at in (0..16).map(|n| n * 1000) {
+            let outcome = rig.receiver.on_data(&mut rig.pools, rig.base + at, stream(at, 1000), false);
+            assert_eq!(outcome.in_order, 1000, "{start}: {at}");
+        }
+    }
 }
 
 #[test]

@@ -143,7 +143,7 @@ impl Connection {
     /// Whether there is room for a record of new data.
     pub(super) fn has_room<B>(&self, cx: &Cx<'_, B>) -> bool {
         let sender = self.sending.peek(cx.senders);
-        sender.is_some_and(|sender| sender.recovery.has_room(cx.flights, cx.recovery))
+        sender.is_some_and(|sender| sender.recovery.has_room(cx.flights))
     }
 
     /// Bytes past SND.NXT that the peer's window lets go.

@@ -106,7 +106,7 @@ impl Recovery {
         limits: &Limits,
         ack: &Ack<'_>,
     ) -> AckOutcome {
-        let event = self.take(flights, limits, ack);
+        let event = self.take(flights, ack);
         let rtt = self.measure(ack, &event);
         let mut outcome = AckOutcome {
             acked: event.delivery.acked,
@@ -119,7 +119,7 @@ impl Recovery {
         self.on_dsack(flights, cc, ack, &event, &mut outcome);
         self.on_probe_ack(cc, ack, &event, &mut outcome);
         self.leave_phase(flights, cc, ack, &event, &mut outcome);
-        let (lost, wait) = self.detect_losses(flights, limits, ack.now, event.advanced());
+        let (lost, wait) = self.detect_losses(flights, ack.now, event.advanced());
         if lost > 0 {
             let Event { una, snd_nxt, flying, .. } = event;
             outcome.reduced |= self.phase == Phase::Open;
@@ -138,7 +138,7 @@ impl Recovery {
     }
 
     /// Brings the scoreboard up to date.
-    fn take(&mut self, flights: &mut Pool<Flight>, limits: &Limits, ack: &Ack<'_>) -> Event {
+    fn take(&mut self, flights: &mut Pool<Flight>, ack: &Ack<'_>) -> Event {
         let before = self.board.front(flights).map_or(ack.ack, |front| front.range.start);
         let snd_nxt = self.board.back(flights).map_or(ack.ack, |back| back.range.end);
         let advance = ack.ack.after(before) && ack.ack.at_or_before(snd_nxt);
@@ -158,7 +158,7 @@ impl Recovery {
         let delivery = &mut event.delivery;
         board.acknowledge(flights, una, |flight| delivery.add(flight, false, rack));
         let blocks = event.report.blocks.as_slice();
-        board.sack(flights, blocks, limits.max_flights, |flight| delivery.add(flight, true, rack));
+        board.sack(flights, blocks, ack.mss, |flight| delivery.add(flight, true, rack));
         event.delivered =
             if ack.sack_permitted { event.delivery.new } else { self.take_reno(ack, &event.delivery, head) };
         self.count_duplicates(ack, &event);

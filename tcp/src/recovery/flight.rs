@@ -63,6 +63,9 @@ pub(super) enum Fate {
     RestKept,
 }
 
+/// Records that a connection may be cut into by SACK blocks however little is out.
+const FEW: usize = 64;
+
 /// The records of one connection. They follow upon each other without a gap, from SND.UNA to SND.NXT.
 #[derive(Debug, Default)]
 #[cfg_attr(test, derive(Clone))]
@@ -86,6 +89,11 @@ impl Scoreboard {
     /// How many records there are.
     pub(super) const fn len(&self) -> usize {
         self.list.len()
+    }
+
+    /// Whether there may be one more.
+    pub(super) const fn has_room(&self, flights: &Pool<Flight>) -> bool {
+        flights.has_share(self.len())
     }
 
     /// SND.NXT - SND.UNA.
@@ -122,19 +130,19 @@ impl Scoreboard {
     /// Notes a segment of new data.
     ///
     /// # Errors
-    /// If there are `max` records already, the pool has no more, or the range does not begin at SND.NXT.
+    /// If there is no room for one more record, or the range does not begin at SND.NXT.
     pub(super) fn push(
         &mut self,
         flights: &mut Pool<Flight>,
         range: SeqRange,
         sent: Micros,
-        max: u32,
     ) -> Result<(), Full> {
         let flight = Flight { range, sent, state: State::InFlight, retransmitted: false };
+        let has_room = self.has_room(flights);
         match self.list.last().map(|last| flights.get_mut(last)) {
             Some(last) if last.range.end != range.start => return Err(Full),
             Some(last) if last.joins(&flight) => last.take_in(&flight),
-            _ if self.list.len() >= max as usize => return Err(Full),
+            _ if !has_room => return Err(Full),
             _ => flights.push_back(&mut self.list, flight).map(drop).map_err(|_| Full)?,
         }
         self.in_flight += range.len();
@@ -183,20 +191,23 @@ impl Scoreboard {
 
     /// Marks what lies in `blocks`, which are in order and apart, and hands each record that was not yet
     /// marked to `each`, as it was. A block that ends inside a record splits it; if there is no room to,
-    /// that part of the block is left out.
+    /// that part of the block is left out. So it is if blocks of less than a segment, `mss` bytes, have made
+    /// far more records than there are segments: a peer that reports every other byte would have each ACK
+    /// walk over thousands, and each byte sent again by itself (CVE-2019-11478).
     pub(super) fn sack(
         &mut self,
         flights: &mut Pool<Flight>,
         blocks: &[SeqRange],
-        max: u32,
+        mss: u32,
         mut each: impl FnMut(&Flight),
     ) {
+        let most = FEW + (self.outstanding() / mss.max(1)) as usize * 2;
         let mut before: Option<NodeId> = None;
         let mut moved = false;
         for block in blocks {
             let starts_behind = |id: &NodeId| flights.get(*id).range.start.at_or_before(block.start);
             let near = self.sacked_from.filter(|id| !moved && starts_behind(id));
-            before = self.sack_block(flights, near.or(before), *block, max, &mut each);
+            before = self.sack_block(flights, near.or(before), *block, most, &mut each);
             // The next ACK repeats blocks of this one and brings one behind them: it starts at the first.
             if near.is_some() || self.sacked_from.is_none() {
                 let run = before.filter(|id| flights.get(*id).holds(block.start));
@@ -211,7 +222,7 @@ impl Scoreboard {
         flights: &mut Pool<Flight>,
         mut before: Option<NodeId>,
         block: SeqRange,
-        max: u32,
+        most: usize,
         each: &mut impl FnMut(&Flight),
     ) -> Option<NodeId> {
         while let Some(id) = before.map_or(self.list.first(), |id| flights.next(id)) {
@@ -225,11 +236,14 @@ impl Scoreboard {
             }
             if flight.range.start.before(block.start) {
                 // Whether it is split or not, what follows is another record.
-                self.split(flights, id, block.start, max);
+                if self.len() < most {
+                    self.split(flights, id, block.start);
+                }
                 before = Some(id);
                 continue;
             }
-            if block.end.before(flight.range.end) && !self.split(flights, id, block.end, max) {
+            let ends_inside = block.end.before(flight.range.end);
+            if ends_inside && (self.len() >= most || !self.split(flights, id, block.end)) {
                 break;
             }
             each(flights.get(id));
@@ -264,10 +278,10 @@ impl Scoreboard {
     }
 
     /// Cuts a record in two at `at`, which lies inside it; gives whether there was room to.
-    fn split(&mut self, flights: &mut Pool<Flight>, id: NodeId, at: SeqNumber, max: u32) -> bool {
+    fn split(&mut self, flights: &mut Pool<Flight>, id: NodeId, at: SeqNumber) -> bool {
         let mut rest = *flights.get(id);
         rest.range.start = at;
-        if self.list.len() >= max as usize || flights.insert_after(&mut self.list, Some(id), rest).is_err() {
+        if !self.has_room(flights) || flights.insert_after(&mut self.list, Some(id), rest).is_err() {
             return false;
         }
         flights.get_mut(id).range.end = at;
@@ -303,14 +317,14 @@ impl Scoreboard {
 
     /// Marks the first segment lost, `mss` bytes at most, or the whole first record if there is no room to
     /// cut it; gives the bytes that were marked.
-    pub(super) fn lose_first(&mut self, flights: &mut Pool<Flight>, mss: u32, max: u32) -> u32 {
+    pub(super) fn lose_first(&mut self, flights: &mut Pool<Flight>, mss: u32) -> u32 {
         let Some(id) = self.list.first() else { return 0 };
         let front = *flights.get(id);
         if front.state != State::InFlight {
             return 0;
         }
         if front.range.len() > mss && mss > 0 {
-            self.split(flights, id, front.range.start + mss, max);
+            self.split(flights, id, front.range.start + mss);
         }
         self.set_state(flights, id, State::Lost);
         self.lost_from = None;
@@ -352,7 +366,7 @@ impl Scoreboard {
 
     /// Notes that `range` was sent again. A record of which it is a part is split; if there is no room
     /// to, the whole record counts as sent: what was left out will be found lost in its turn.
-    pub(super) fn retransmit(&mut self, flights: &mut Pool<Flight>, range: SeqRange, sent: Micros, max: u32) {
+    pub(super) fn retransmit(&mut self, flights: &mut Pool<Flight>, range: SeqRange, sent: Micros) {
         let mut before = self.lost_from.filter(|id| flights.get(*id).range.end.at_or_before(range.start));
         let mut none_lost = true;
         while let Some(id) = before.map_or(self.list.first(), |id| flights.next(id)) {
@@ -362,13 +376,13 @@ impl Scoreboard {
             }
             let outside = flight.range.end.at_or_before(range.start) || flight.state == State::Sacked;
             let starts_inside = !outside && flight.range.start.before(range.start);
-            if outside || (starts_inside && self.split(flights, id, range.start, max)) {
+            if outside || (starts_inside && self.split(flights, id, range.start)) {
                 none_lost &= flight.state != State::Lost;
                 before = Some(id);
                 continue;
             }
             if range.end.before(flight.range.end) {
-                self.split(flights, id, range.end, max);
+                self.split(flights, id, range.end);
             }
             self.set_state(flights, id, State::InFlight);
             let flight = flights.get_mut(id);

@@ -3,7 +3,6 @@ use proptest::prelude::*;
 use super::*;
 
 const ISS: u32 = u32::MAX - 300;
-const UNBOUND: u32 = u32::MAX;
 
 fn seq(at: usize) -> SeqNumber {
     SeqNumber::new(ISS.wrapping_add(at as u32))
@@ -22,7 +21,7 @@ fn board(flights: &mut Pool<Flight>, ends: &[usize]) -> Scoreboard {
     let mut board = Scoreboard::default();
     let mut start = 0;
     for (n, end) in ends.iter().enumerate() {
-        board.push(flights, range(start, *end), at(n), UNBOUND).unwrap();
+        board.push(flights, range(start, *end), at(n)).unwrap();
         start = *end;
     }
     board
@@ -37,9 +36,9 @@ fn shown(board: &Scoreboard, flights: &Pool<Flight>) -> String {
     flights.iter(&board.list).map(|(_, flight)| record(flight)).collect::<Vec<_>>().join(" ")
 }
 
-fn sack(board: &mut Scoreboard, flights: &mut Pool<Flight>, start: usize, end: usize, max: u32) -> u32 {
+fn sack(board: &mut Scoreboard, flights: &mut Pool<Flight>, start: usize, end: usize, mss: u32) -> u32 {
     let mut newly = 0;
-    board.sack(flights, &[range(start, end)], max, |flight| newly += flight.range.len());
+    board.sack(flights, &[range(start, end)], mss, |flight| newly += flight.range.len());
     newly
 }
 
@@ -47,13 +46,13 @@ fn sack(board: &mut Scoreboard, flights: &mut Pool<Flight>, start: usize, end: u
 fn records_are_cut_and_run_together() {
     let mut flights = Pool::new(10);
     let mut board = board(&mut flights, &[10, 20, 30, 40, 50]);
-    assert_eq!(sack(&mut board, &mut flights, 20, 30, UNBOUND), 10);
-    assert_eq!(sack(&mut board, &mut flights, 40, 50, UNBOUND), 10);
+    assert_eq!(sack(&mut board, &mut flights, 20, 30, 10), 10);
+    assert_eq!(sack(&mut board, &mut flights, 40, 50, 10), 10);
     assert_eq!(shown(&board, &flights), "0-10I 10-20I 20-30S 30-40I 40-50S");
     // From the middle of one record to the middle of another.
-    assert_eq!(sack(&mut board, &mut flights, 15, 35, UNBOUND), 10);
+    assert_eq!(sack(&mut board, &mut flights, 15, 35, 10), 10);
     assert_eq!(shown(&board, &flights), "0-10I 10-15I 15-35S 35-40I 40-50S");
-    assert_eq!(sack(&mut board, &mut flights, 12, 40, UNBOUND), 8);
+    assert_eq!(sack(&mut board, &mut flights, 12, 40, 10), 8);
     assert_eq!(shown(&board, &flights), "0-10I 10-12I 12-50S");
     let mut acked = Vec::new();
     board.acknowledge(&mut flights, seq(11), |flight| acked.push((flight.range.len(), flight.state)));
@@ -66,11 +65,11 @@ fn records_are_cut_and_run_together() {
 fn without_room_a_record_is_not_cut() {
     let mut flights = Pool::new(2);
     let mut board = board(&mut flights, &[10, 20]);
-    assert_eq!(board.push(&mut flights, range(20, 30), at(0), UNBOUND), Err(Full));
-    assert_eq!(sack(&mut board, &mut flights, 5, 15, UNBOUND), 0);
-    assert_eq!(sack(&mut board, &mut flights, 5, 20, UNBOUND), 10);
+    assert_eq!(board.push(&mut flights, range(20, 30), at(0)), Err(Full));
+    assert_eq!(sack(&mut board, &mut flights, 5, 15, 10), 0);
+    assert_eq!(sack(&mut board, &mut flights, 5, 20, 10), 10);
     board.mark_lost(&mut flights, |_| Fate::Lost);
-    board.retransmit(&mut flights, range(0, 4), at(9), UNBOUND);
+    board.retransmit(&mut flights, range(0, 4), at(9));
     assert_eq!(shown(&board, &flights), "0-10I 10-20S");
     assert_eq!(board.front(&flights).map(|front| (front.sent, front.retransmitted)), Some((at(9), true)));
 }
@@ -80,8 +79,8 @@ fn without_room_a_record_is_not_cut() {
 fn a_run_was_sent_again_if_any_of_it_was() {
     let mut flights = Pool::new(10);
     let mut board = board(&mut flights, &[10, 20]);
-    board.retransmit(&mut flights, range(10, 20), at(9), UNBOUND);
-    sack(&mut board, &mut flights, 0, 20, UNBOUND);
+    board.retransmit(&mut flights, range(10, 20), at(9));
+    sack(&mut board, &mut flights, 0, 20, 10);
     board.forget_sacks(&mut flights);
     board.unmark_lost(&mut flights);
     assert_eq!(shown(&board, &flights), "0-20I");
@@ -89,15 +88,38 @@ fn a_run_was_sent_again_if_any_of_it_was() {
 }
 
 #[test]
-fn a_connection_has_its_own_bound_and_no_gaps() {
+fn records_follow_upon_each_other() {
     let mut flights = Pool::new(10);
     let mut board = board(&mut flights, &[10, 20]);
-    assert_eq!(board.push(&mut flights, range(20, 30), at(0), 2), Err(Full));
-    assert_eq!(board.push(&mut flights, range(21, 30), at(0), 3), Err(Full));
-    assert_eq!(sack(&mut board, &mut flights, 15, 20, 2), 0);
-    assert_eq!(sack(&mut board, &mut flights, 15, 20, 3), 5);
+    assert_eq!(board.push(&mut flights, range(21, 30), at(0)), Err(Full));
+    assert_eq!(sack(&mut board, &mut flights, 15, 20, 10), 5);
     board.clear(&mut flights);
     assert_eq!((flights.used(), board.in_flight(), board.sacked()), (0, 0, 0));
+}
+
+/// A peer that reports every other byte, and one that reports every other segment.
+#[test]
+fn blocks_of_single_bytes_make_few_records() {
+    for (step, len, records) in [(2, 1, FEW + 200), (2000, 1000, 100)] {
+        let mut flights = Pool::new(10_000);
+        let mut board = board(&mut flights, &[100_000]);
+        for start in (1000..100_000).step_by(step) {
+            sack(&mut board, &mut flights, start, start + len, 1000);
+        }
+        assert_eq!(board.len(), records, "{len}");
+    }
+}
+
+#[test]
+fn those_with_many_records_leave_some() {
+    let mut flights = Pool::new(1000);
+    for _ in 0..10 {
+        let mut greedy = board(&mut flights, &[10_000]);
+        for start in (0..10_000).step_by(4) {
+            sack(&mut greedy, &mut flights, start, start + 2, 1);
+        }
+    }
+    assert!(flights.room() > 100, "{}", flights.room());
 }
 
 #[derive(Clone, Debug)]
@@ -184,11 +206,11 @@ impl Pair {
         let (una, nxt) = (twin.una, twin.bytes.len());
         match step {
             Step::Push(len) => {
-                if board.push(flights, range(nxt, nxt + len), at(now), UNBOUND).is_ok() {
+                if board.push(flights, range(nxt, nxt + len), at(now)).is_ok() {
                     let byte = Byte { state: State::InFlight, sent: now, retransmitted: false };
                     twin.bytes.resize(nxt + len, byte);
                 } else {
-                    prop_assert_eq!(flights.room(), 0);
+                    prop_assert!(!board.has_room(flights));
                 }
             }
             Step::Ack(len) => {
@@ -201,7 +223,7 @@ impl Pair {
                 let blocks = tidy(&blocks, una, nxt);
                 let ranges: Vec<_> = blocks.iter().map(|(start, end)| range(*start, *end)).collect();
                 let (before, mut seen) = (board.sacked(), 0);
-                board.sack(flights, &ranges, UNBOUND, |flight| seen += flight.range.len());
+                board.sack(flights, &ranges, 1, |flight| seen += flight.range.len());
                 prop_assert_eq!(seen, board.sacked() - before);
                 for (start, end) in blocks {
                     twin.bytes[start..end].iter_mut().for_each(|byte| byte.state = State::Sacked);
@@ -216,7 +238,7 @@ impl Pair {
             }
             Step::Retransmit(start, len) => {
                 let (start, end) = (nxt.min(una + start), nxt.min(una + start + len));
-                board.retransmit(flights, range(start, end), at(now), UNBOUND);
+                board.retransmit(flights, range(start, end), at(now));
                 for byte in twin.bytes[start..end].iter_mut().filter(|byte| byte.state != State::Sacked) {
                     *byte = Byte { state: State::InFlight, sent: now, retransmitted: true };
                 }

@@ -219,8 +219,8 @@ impl Recovery {
     }
 
     /// Whether there is room for the record of new data.
-    pub fn has_room(&self, flights: &Pool<Flight>, limits: &Limits) -> bool {
-        flights.room() > 0 && self.board.len() < limits.max_flights as usize
+    pub const fn has_room(&self, flights: &Pool<Flight>) -> bool {
+        self.board.has_room(flights)
     }
 
     /// Notes that the segment `range` is being sent; new data begins where the last ended. What was sent
@@ -244,9 +244,9 @@ impl Recovery {
         let idle = self.board.is_empty();
         let is_new = range.start.at_or_after(snd_nxt);
         if is_new {
-            self.board.push(flights, range, now, limits.max_flights)?;
+            self.board.push(flights, range, now)?;
         } else {
-            self.note_retransmit(flights, limits, range, now, why);
+            self.note_retransmit(flights, range, now, why);
         }
         if self.is_reducing() {
             self.prr.on_transmit(range.len());
@@ -267,16 +267,9 @@ impl Recovery {
         Ok(())
     }
 
-    fn note_retransmit(
-        &mut self,
-        flights: &mut Pool<Flight>,
-        limits: &Limits,
-        range: SeqRange,
-        now: Micros,
-        why: Transmit,
-    ) {
+    fn note_retransmit(&mut self, flights: &mut Pool<Flight>, range: SeqRange, now: Micros, why: Transmit) {
         let is_front = self.board.front(flights).is_some_and(|front| front.range.start == range.start);
-        self.board.retransmit(flights, range, now, limits.max_flights);
+        self.board.retransmit(flights, range, now);
         self.retransmits = self.retransmits.wrapping_add(1);
         if why != Transmit::Retransmit {
             return;

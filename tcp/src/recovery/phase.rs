@@ -5,7 +5,7 @@ use super::flight::Flight;
 use super::frto::{Frto, FrtoAck, Verdict};
 use super::prr::{Progress, Prr};
 use super::tlp::Probe;
-use super::{DUP_THRESH, Limits, Phase, Recovery};
+use super::{DUP_THRESH, Phase, Recovery};
 use crate::congestion::{AckSample, CongestionControl, Signal};
 use crate::pool::Pool;
 use crate::{Micros, SeqNumber};
@@ -107,7 +107,6 @@ impl Recovery {
     pub(super) fn detect_losses(
         &mut self,
         flights: &mut Pool<Flight>,
-        limits: &Limits,
         now: Micros,
         advanced: bool,
     ) -> (u32, Option<u32>) {
@@ -115,20 +114,14 @@ impl Recovery {
         if sent_last && self.sack_permitted {
             return (0, None);
         }
-        self.mark_losses(flights, limits, now, advanced)
+        self.mark_losses(flights, now, advanced)
     }
 
     #[cold]
-    fn mark_losses(
-        &mut self,
-        flights: &mut Pool<Flight>,
-        limits: &Limits,
-        now: Micros,
-        advanced: bool,
-    ) -> (u32, Option<u32>) {
+    fn mark_losses(&mut self, flights: &mut Pool<Flight>, now: Micros, advanced: bool) -> (u32, Option<u32>) {
         if !self.sack_permitted {
             let lost = if self.shows_hole(advanced) {
-                self.board.lose_first(flights, u32::from(self.mss), limits.max_flights)
+                self.board.lose_first(flights, u32::from(self.mss))
             } else {
                 0
             };

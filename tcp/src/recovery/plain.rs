@@ -51,7 +51,7 @@ impl Recovery {
         (self.duplicates, self.ignore_duplicates) = (0, false);
 
         let mut outcome = AckOutcome { acked, delivered: acked, rtt: Some(rtt), ..AckOutcome::default() };
-        let (lost, wait) = self.detect_losses(flights, limits, ack.now, true);
+        let (lost, wait) = self.detect_losses(flights, ack.now, true);
         if lost > 0 {
             outcome.reduced = true;
             outcome.entered_recovery = self.begin_recovery(cc, flying, ack.ack, snd_nxt);

@@ -2,8 +2,7 @@
 
 use crate::Micros;
 
-/// Bounds on the timers and the memory of loss recovery, the same for all connections of a shard. Times in
-/// us.
+/// Bounds on the timers of loss recovery, the same for all connections of a shard. Times in us.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// The least that the retransmission timeout lies above the smoothed round trip.
@@ -17,8 +16,6 @@ pub struct Limits {
     pub max_ack_delay: u32,
     /// The least that a tail loss probe waits.
     pub min_probe: u32,
-    /// Records that one connection may have of segments in flight.
-    pub max_flights: u32,
 }
 
 impl Default for Limits {
@@ -29,7 +26,6 @@ impl Default for Limits {
             max_rto: 120_000_000,
             max_ack_delay: 50_000,
             min_probe: 2_000,
-            max_flights: 65_536,
         }
     }
 }
@@ -134,7 +130,6 @@ mod tests {
         max_rto: 120_000_000,
         max_ack_delay: 200_000,
         min_probe: 2_000,
-        max_flights: 100,
     };
 
     fn after(samples: &[u32]) -> RttEstimator {

@@ -139,7 +139,7 @@ impl Sender {
     fn unmeasured(sack: bool, cwnd: u32) -> Self {
         Sender {
             recovery: Recovery::new(seq(0) - 1),
-            flights: Pool::new(1000),
+            flights: Pool::new(2000),
             cc: Reno::new(cwnd),
             limits: Limits::default(),
             now: 0,
@@ -766,7 +766,7 @@ fn a_smaller_mss_sends_again_in_pieces() {
 #[test]
 fn new_data_waits_for_room() {
     let mut sender = Sender::unmeasured(true, 10);
-    sender.limits.max_flights = 2;
+    sender.flights = Pool::new(2);
     sender.transmit(0, Transmit::New);
     sender.now += 1;
     // Two segments at the same moment are one record.

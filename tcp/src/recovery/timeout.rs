@@ -116,7 +116,7 @@ impl Recovery {
         (una, snd_nxt): (SeqNumber, SeqNumber),
     ) -> Timeout {
         let flying = self.flying(una, snd_nxt);
-        let (lost, wait) = self.detect_losses(flights, limits, now, false);
+        let (lost, wait) = self.detect_losses(flights, now, false);
         if lost > 0 {
             self.begin_recovery(cc, flying, una, snd_nxt);
             if self.is_reducing() {
@@ -142,7 +142,7 @@ impl Recovery {
             _ => Frto::Off,
         };
         let (first, flying) = (self.phase == Phase::Open, self.flying(una, snd_nxt));
-        self.mark_losses_on_timeout(flights, limits, now);
+        self.mark_losses_on_timeout(flights, now);
         cc.on_timeout(flying.size(cc.cwnd()), first);
         if first {
             (self.undo_armed, self.undo_start, self.undo_pending) = (true, una, 0);
@@ -160,12 +160,12 @@ impl Recovery {
 
     //= RFC 8985 section 6.3: lost are the first segment and all that were sent a round trip and the
     //= reordering window ago. Without RACK all are, as in RFC 5681.
-    fn mark_losses_on_timeout(&mut self, flights: &mut Pool<Flight>, limits: &Limits, now: Micros) {
+    fn mark_losses_on_timeout(&mut self, flights: &mut Pool<Flight>, now: Micros) {
         // The receiver SACKed the first segment and did not acknowledge it: it has thrown data away.
         if self.board.front(flights).is_some_and(|front| front.state == State::Sacked) {
             self.board.forget_sacks(flights);
         }
-        self.board.lose_first(flights, u32::from(self.mss), limits.max_flights);
+        self.board.lose_first(flights, u32::from(self.mss));
         let patience = self.rack.patience(&self.reordering()).filter(|_| self.sack_permitted);
         self.board.mark_lost(flights, |flight| {
             let overdue = patience.is_none_or(|patience| now.since(flight.sent) >= patience);

@@ -214,7 +214,7 @@ impl Connection {
         let (now, idle) = (Micros::at(cx.now), self.silence(cx.now));
         // No timeout is shorter than the least: most need not be worked out.
         let rto = if idle < cx.config.min_rto { cx.config.min_rto } else { self.rto(cx) };
-        if let Some(sender) = self.wake(cx) {
+        if let Some(sender) = self.wake(cx.senders) {
             sender.congestion.on_idle(now, idle, rto);
         }
     }

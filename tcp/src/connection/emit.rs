@@ -9,7 +9,8 @@ use crate::recovery::Transmit;
 use crate::{Micros, Tick, UnscaledWindow};
 
 impl Connection {
-    /// Sends a range, with PSH if `push` says so, and keeps account of it.
+    /// Sends a range, with PSH if `push` says so, and keeps account of it. What was sent before has its
+    /// record; for new data there must be room for one.
     pub(super) fn emit<B: Payload, O: Output<B>>(
         &mut self,
         cx: &mut Cx<'_, B>,
@@ -18,14 +19,8 @@ impl Connection {
         kind: Transmit,
         push: bool,
     ) -> Result<(), NoFrame> {
-        // What was sent before has its record: it goes out even if there is no room, or those that hold all
-        // the records could never let go of one.
-        if self.wake(cx).is_none() || (range.end.after(self.snd_nxt) && !self.has_room(cx)) {
-            return Err(NoFrame);
-        }
         self.emit_segment(cx, out, range, push)?;
         let was_in_flight = self.in_flight();
-        // There is room: it was looked for.
         if let Some(sender) = self.sending.active(cx.senders) {
             sender.recovery.on_transmit(cx.flights, cx.recovery, range, Micros::at(cx.now), kind).ok();
             sender.pacer.on_sent(range.len(), cx.now);

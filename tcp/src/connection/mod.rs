@@ -321,9 +321,9 @@ impl Connection {
     }
 
     /// The sender, woken if it rests; `None` if the shard has no room for it.
-    fn wake<'a, B>(&mut self, cx: &'a mut Cx<'_, B>) -> Option<&'a mut Sender> {
+    fn wake<'a>(&mut self, senders: &'a mut Slab<Sender>) -> Option<&'a mut Sender> {
         let sack = self.flags.has(Flags::SACK);
-        self.sending.wake(cx.senders, self.snd_nxt, self.mss, sack)
+        self.sending.wake(senders, self.snd_nxt, self.mss, sack)
     }
 
     /// How long the peer has not been heard of.

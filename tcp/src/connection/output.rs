@@ -48,6 +48,9 @@ impl Connection {
         let first = self.snd_nxt == range.start;
         let again = self.flags.has(Flags::RESEND_SYN);
         if first {
+            if !self.has_room(cx) {
+                return Ok(());
+            }
             self.emit(cx, out, range, Transmit::New, false)?;
         } else if again || self.next_lost(cx, 1).is_some() {
             self.emit(cx, out, range, Transmit::Retransmit, false)?;
@@ -87,8 +90,8 @@ impl Connection {
                 self.flags.set(Flags::CWND_LIMITED);
                 break;
             }
-            // Without room for a record, the next ACK brings some. If none is to come, it stays ready.
-            if self.in_flight() && !self.has_room(cx) {
+            // The next ACK brings room for a record. If none is to come, it waits for others to bring some.
+            if !self.has_room(cx) {
                 break;
             }
             let kind = if probe { Transmit::Probe } else { Transmit::New };
@@ -141,9 +144,16 @@ impl Connection {
     }
 
     /// Whether there is room for a record of new data.
-    pub(super) fn has_room<B>(&self, cx: &Cx<'_, B>) -> bool {
-        let sender = self.sending.peek(cx.senders);
-        sender.is_some_and(|sender| sender.recovery.has_room(cx.flights))
+    fn has_room<B>(&mut self, cx: &mut Cx<'_, B>) -> bool {
+        self.wake(cx.senders).is_some_and(|sender| sender.recovery.has_room(cx.flights))
+    }
+
+    /// Whether it has something to send, but no record, and nothing in flight whose ACK would bring one.
+    pub(crate) fn waits_for_record<B>(&self, cx: &Cx<'_, B>) -> bool {
+        !self.in_flight()
+            && cx.flights.room() == 0
+            && self.state != State::Closed
+            && (self.syn_range().is_some() || self.next_new().is_some())
     }
 
     /// Bytes past SND.NXT that the peer's window lets go.

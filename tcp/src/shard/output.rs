@@ -58,16 +58,22 @@ impl<B: Payload> Shard<B> {
         // A round: each that is ready now has its turn once.
         for _ in 0..self.ready.len() {
             let Some(&index) = self.ready.front() else { break };
+            let mut again = false;
             if let Some(connection) = self.slots.at(index) {
-                let done = connection.poll_transmit(&mut self.shared.cx(now), out);
+                let cx = &mut self.shared.cx(now);
+                let done = connection.poll_transmit(cx, out);
                 if done.is_err() {
                     self.attend(index, now);
                     self.ready.rotate_left(1);
                     return done;
                 }
-                connection.flags.clear(Flags::READY);
+                again = connection.waits_for_record(cx);
+                connection.flags.put(Flags::READY, again);
             }
             self.ready.pop_front();
+            if again {
+                self.ready.push_back(index);
+            }
             self.attend(index, now);
         }
         Ok(())

@@ -388,6 +388,31 @@ fn what_is_lost_comes_again_though_there_is_no_room_for_records() {
 }
 
 #[test]
+fn who_waits_for_a_record_keeps_nobody_up() {
+    let mut net = Net::new(Config { flights: 1, ..Config::default() });
+    let listener = net.listen();
+    let connect = |net: &mut Net| {
+        let id = net.connect();
+        net.run(DELAY * 4);
+        [Some(id), net.hosts[1].accept(listener)].map(Option::unwrap)
+    };
+    let ([first, _], [second, peer]) = (connect(&mut net), connect(&mut net));
+    // The record is that of a segment that is lost.
+    net.lose[0] = vec![net.count[0]];
+    net.send(0, first, b"lost");
+    net.flush();
+    net.send(0, second, b"waits");
+    let third = net.connect();
+    net.send(1, peer, b"hello");
+    net.run(DELAY * 3);
+    assert_eq!(net.read(0, second).0, b"hello");
+    assert_eq!(net.hosts[1].info(peer).unwrap().in_flight, 0, "it was acknowledged");
+    assert_eq!((net.hosts[0].counters().no_frame, net.state(0, third)), (0, Some(State::SynSent)));
+    net.run(Duration::from_secs(1));
+    assert_eq!((net.read(1, peer).0, net.state(0, third)), (b"waits".to_vec(), Some(State::Established)));
+}
+
+#[test]
 fn a_dead_peer_is_given_up_in_time() {
     let mut net = Net::new(Config::default());
     let [client, _] = net.connected();

@@ -75,7 +75,12 @@ impl Tick {
         if self.before(earlier) {
             return Duration::ZERO;
         }
-        Duration::from_nanos((self.0.wrapping_sub(earlier.0) as u64) << Self::SHIFT)
+        self.since_past(earlier)
+    }
+
+    /// Time from `past`, which is not to come: right for 78 hours, and past that less by a multiple of them.
+    pub const fn since_past(self, past: Tick) -> Duration {
+        Duration::from_nanos((self.0.wrapping_sub(past.0) as u64) << Self::SHIFT)
     }
 }
 
@@ -141,6 +146,7 @@ mod tests {
         assert_eq!((before.min(after), after.min(before)), (before, before));
         assert_eq!(after.since(before), Duration::from_nanos(2 << 16));
         assert_eq!(before.since(after), Duration::ZERO);
+        assert_eq!(before.since_past(after), Duration::from_nanos((u64::from(u32::MAX) - 1) << 16));
         let (before, after) = (Micros::new(u32::MAX - 1), Micros::new(8));
         assert_eq!((after.since(before), before.since(after)), (10, 0));
         assert_eq!(before + 10, after);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::rig::{RTT, Rig, config, modern, plain, seg};
+use super::rig::{RTT, Rig, config, data, modern, plain, seg};
 use crate::congestion::Algorithm;
 use crate::{Config, Options, SackBlocks, SeqNumber, SeqRange};
 
@@ -153,5 +153,7 @@ fn after_idle() {
     assert_eq!(rig.out(), NOTHING);
     assert!(rig.info().cwnd > 20 * 1448, "{}", rig.info().cwnd);
     rig.wait(Duration::from_secs(10));
+    // That the peer has just been heard of changes nothing.
+    rig.put(data(1, acked, b"request")).unwrap();
     assert!(rig.send(&[b'x'; 100_000]).len() <= 10);
 }

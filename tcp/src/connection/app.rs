@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::congestion::CongestionControl;
 use crate::content::Content;
 use crate::send::SendQueue;
-use crate::{Micros, receive};
+use crate::{Micros, Tick, receive};
 
 /// What became of a content.
 #[derive(Debug)]
@@ -211,7 +211,9 @@ impl Connection {
         if !self.state.is_synchronized() {
             return;
         }
-        let (now, idle) = (Micros::at(cx.now), self.silence(cx.now));
+        //= RFC 5681 section 4.1: it counts since when nothing was sent, not received: a request that has just
+        //= come says nothing of the path.
+        let (now, idle) = (Micros::at(cx.now), Tick::at(cx.now).since_past(self.stalled_since));
         // No timeout is shorter than the least: most need not be worked out.
         let rto = if idle < cx.config.min_rto { cx.config.min_rto } else { self.rto(cx) };
         if let Some(sender) = self.wake(cx.senders) {

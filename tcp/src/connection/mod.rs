@@ -193,7 +193,8 @@ pub(crate) struct Connection {
     challenges: ChallengeLimiter,
     /// When the peer was last heard of, by the clock of timestamps: milliseconds that wrap after 49 days.
     heard_at: u32,
-    /// Since when nothing has moved: no new acknowledgment though something is in flight.
+    /// Since when nothing has moved: no new acknowledgment though something is in flight; or since when
+    /// nothing is.
     stalled_since: Tick,
     /// How long nothing may move; zero: as the shard's configuration says. Milliseconds.
     user_timeout: u32,

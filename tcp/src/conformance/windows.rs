@@ -110,6 +110,23 @@ fn a_closed_window_for_hours() {
     assert_eq!(rig.state(), Some(State::Established), "after two hours");
 }
 
+//= RFC 9293 section 3.8.6.1: but not for ever if nobody owns it any more.
+#[test]
+fn a_closed_window_for_nobody() {
+    let mut rig = with_peer_window(0);
+    rig.send(b"hello");
+    rig.close();
+    let mut sent = Vec::new();
+    // That it opens by less than a segment now and then helps nothing.
+    for _ in 0..60 {
+        sent.extend(rig.wait(Duration::from_secs(20)));
+        rig.put(seg(".", 1, 1).window(1)).ok();
+        rig.put(seg(".", 1, 1).window(0)).ok();
+    }
+    assert_eq!(rig.state(), None, "after twenty minutes");
+    assert!(sent.iter().any(|out| out == "R. 1:1(0) ack 1"), "{sent:?}");
+}
+
 //= RFC 9293 section 3.8.6.1: a peer that does not answer the probes is given up in time.
 #[test]
 fn a_closed_window_and_silence() {

@@ -39,7 +39,7 @@ impl Connection {
         let len = if takes_buffer { content.len() } else { content.len().min(space) };
         // A piece larger than the buffer goes through when the buffer is empty, or it never would.
         let fits = !takes_buffer || buffered == 0 || len <= u64::from(self.room(cx.config));
-        if len == 0 || len > space || !fits || self.send.len() >= pieces_share(cx.config) {
+        if len == 0 || len > space || !fits || !self.has_piece_share(cx) {
             self.flags.set(Flags::WANTS_ROOM);
             return Given::Full(content);
         }
@@ -67,6 +67,13 @@ impl Connection {
                 Given::Full(rest)
             }
         }
+    }
+
+    /// Whether the send queue may have one more piece, if there is one at all: those whose peers are stuck must
+    /// not starve the others.
+    fn has_piece_share<B>(&self, cx: &Cx<'_, B>) -> bool {
+        let len = self.send.len();
+        len < pieces_share(cx.config) && (cx.pieces.has_share(len) || cx.pieces.room() == 0)
     }
 
     /// Bytes that can be given now.
@@ -102,6 +109,7 @@ impl Connection {
             && self.send.buffered() <= self.send_limit(cx.config) / 3 * 2
             && self.queued() <= SendQueue::MAX_LEN / 3 * 2
             && self.send.len() <= pieces_share(cx.config) / 3 * 2
+            && cx.pieces.has_share(self.send.len())
         {
             self.flags.clear(Flags::WANTS_ROOM);
             self.news |= News::WRITABLE;
@@ -154,6 +162,10 @@ impl Connection {
     /// The application gives the connection up; what it queued is still sent, in order.
     pub(crate) fn close<B: Payload>(&mut self, cx: &mut Cx<'_, B>) {
         self.flags.set(Flags::DETACHED);
+        // From here on, only what is acknowledged buys it time.
+        if !self.in_flight() {
+            self.stalled_since = Tick::at(cx.now);
+        }
         //= RFC 1122 section 4.2.2.13: if received data was not read, or more arrives afterwards, the
         //= peer is told by a reset that it is lost.
         if self.state.is_synchronized() && self.receiver.is_readable() {
@@ -225,7 +237,7 @@ impl Connection {
 /// Bytes that a connection may queue whatever the others have; more comes out of the shard's budget.
 pub(super) const SEND_BY_RIGHT: u32 = 64 << 10;
 
-/// Pieces that one connection may have in its send queue: one whose peer is stuck must not starve the others.
+/// Pieces that one connection may have in its send queue at most.
 fn pieces_share(config: &Config) -> usize {
     (config.chunks as usize / 8).max(16)
 }

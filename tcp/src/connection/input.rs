@@ -282,8 +282,9 @@ impl Connection {
         if self.snd_wnd > 0 {
             self.stop_persist();
             self.flags.clear(Flags::WINDOW_PROBED);
-        } else {
+        } else if !self.flags.has(Flags::DETACHED) {
             //= RFC 9293 section 3.8.6.1: a peer that acknowledges probes is alive (MUST-37).
+            // For a connection that nobody owns any more that is not enough: it would stay for ever.
             self.stalled_since = Tick::at(cx.now);
         }
     }

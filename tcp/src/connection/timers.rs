@@ -164,6 +164,8 @@ impl Connection {
         //= RFC 9293 section 3.8.6.1: a connection whose peer goes on acknowledging probes stays open
         //= (MUST-37). One whose peer does not, ends as if data were not acknowledged.
         if tick.since(self.stalled_since) >= self.user_timeout(cx.config) {
+            // The peer of an orphan is there, and waits for more.
+            self.flags.put(Flags::RESET, self.flags.has(Flags::DETACHED));
             return self.give_up(cx, self.soft_error.unwrap_or(Error::TimedOut));
         }
         self.note(cx, What::Persist);
@@ -179,7 +181,7 @@ impl Connection {
         if self.persist.is_running() {
             return;
         }
-        if self.persist_backoff == 0 {
+        if self.persist_backoff == 0 && !self.flags.has(Flags::DETACHED) {
             self.stalled_since = Tick::at(cx.now);
         }
         let delay = self.rto(cx) * (1 << self.persist_backoff.min(10));

@@ -377,6 +377,18 @@ fn who_finds_no_room_in_the_shard_is_told_when_there_is() {
 }
 
 #[test]
+fn those_who_queue_much_leave_room_for_others() {
+    let mut net = Net::new(Config { chunks: 1024, ..Config::default() });
+    net.listen();
+    let ids = [(); 12].map(|()| net.connect());
+    net.run(DELAY * 4);
+    for id in &ids[1..] {
+        while net.hosts[0].send(net.now, *id, Bytes::new(b"piece")).is_ok() {}
+    }
+    net.send(0, ids[0], b"piece");
+}
+
+#[test]
 fn what_is_lost_comes_again_though_there_is_no_room_for_records() {
     let mut net = Net::new(Config { flights: 4, ..Config::default() });
     let [client, server] = net.connected();

@@ -3,14 +3,18 @@
 use std::time::Duration;
 
 use super::rig::{RTT, Rig, config, data, plain, seg};
-use crate::Config;
 use crate::config::Ecn;
+use crate::{Config, Options, SackBlocks, SeqNumber, SeqRange};
 use wire::TcpFlags;
 
 /// A server and a peer that have agreed on ECN.
 fn agreed() -> Rig {
+    agreed_with(&plain())
+}
+
+fn agreed_with(options: &Options) -> Rig {
     let mut rig = Rig::listening(config());
-    assert_eq!(rig.give(seg("SEW", 0, 0).options(&plain())), ["SE. 0:0(0) ack 1"]);
+    assert_eq!(rig.give(seg("SEW", 0, 0).options(options)), ["SE. 0:0(0) ack 1"]);
     rig.pass(RTT);
     rig.give(seg(".", 1, 1));
     rig.accept();
@@ -105,4 +109,31 @@ fn echoes_reduce_the_window() {
     assert_eq!(rig.shard.counters().retransmitted, 0);
     let told = sent.iter().filter(|out| out.starts_with("W")).count();
     assert_eq!(told, 1, "{sent:?}");
+}
+
+//= RFC 3168 section 6.1.2: CWR follows a reduction by a retransmission timeout, too,
+#[test]
+fn a_timeout_is_told() {
+    let mut rig = agreed();
+    rig.send(b"x");
+    assert_eq!(rig.wait(Duration::from_millis(250)), ["P. 1:2(1) ack 1"]);
+    rig.give(seg(".", 1, 2));
+    assert_eq!(rig.send(b"y"), ["PW. 2:3(1) ack 1"]);
+    rig.give(seg(".", 1, 3));
+    assert_eq!(rig.send(b"z"), ["P. 3:4(1) ack 1"], "once");
+}
+
+//= RFC 3168 section 6.1.2: and one by the timer that finds a segment overtaken.
+#[test]
+fn what_a_timer_finds_lost_is_told() {
+    let mut rig = agreed_with(&Options { sack_permitted: true, ..plain() });
+    rig.send(&[b'x'; 5 * 1460]);
+    rig.pass(RTT);
+    let at = |n| SeqNumber::new(rig.absolute(n));
+    let mut sack = SackBlocks::NONE;
+    sack.push(SeqRange { start: at(1461), end: at(2921) });
+    assert!(rig.give(seg(".", 1, 1).options(&Options { sack, ..Options::default() })).is_empty());
+    assert_eq!(rig.wait(RTT / 2), [". 1:1461(1460) ack 1"]);
+    rig.give(seg(".", 1, 5 * 1460 + 1));
+    assert_eq!(rig.send(b"y"), ["PW. 7301:7302(1) ack 1"]);
 }

@@ -204,8 +204,8 @@ impl Connection {
             let event = self.ack_event(cx.now, segment, ack);
             let outcome = sender.recovery.on_ack(cx.flights, &mut sender.congestion, cx.recovery, &event);
             sender.set_pace(cx.config.pacing);
-            if outcome.reduced && self.flags.has(Flags::ECN) {
-                self.flags.set(Flags::CWR);
+            if outcome.reduced {
+                self.on_reduction();
             }
             cx.counters.spurious += u64::from(outcome.spurious);
         }
@@ -214,6 +214,15 @@ impl Connection {
         }
         self.take_window(cx, segment, ack);
         Check::Pass
+    }
+
+    //= RFC 3168 section 6.1.2: whatever reduced the window, the next new data tells the peer, which may stop
+    //= to echo marks.
+    /// The congestion window was reduced.
+    pub(super) fn on_reduction(&mut self) {
+        if self.flags.has(Flags::ECN) {
+            self.flags.set(Flags::CWR);
+        }
     }
 
     /// What the recovery is to know of an ACK.

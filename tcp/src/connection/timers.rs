@@ -117,11 +117,13 @@ impl Connection {
         let Some(sender) = self.sending.active(cx.senders) else { return };
         sender.stop_pace_timer(Tick::at(cx.now));
         match sender.recovery.on_timeout(cx.flights, &mut sender.congestion, cx.recovery, now, mss) {
-            Timeout::Nothing | Timeout::Lost => {}
+            Timeout::Nothing | Timeout::Lost { reduced: false } => {}
+            Timeout::Lost { reduced: true } => self.on_reduction(),
             Timeout::Retransmission => {
                 let tries = sender.recovery.timeouts();
                 cx.counters.timeouts += 1;
                 self.note(cx, What::RetransmissionTimeout);
+                self.on_reduction();
                 self.on_rto(cx, tries);
             }
             Timeout::Probe => {

@@ -359,7 +359,7 @@ impl Sim {
                 self.transmit(end - u64::from(last.len()), end, Transmit::Probe);
             }
             Timeout::Retransmission => self.report.timeouts += 1,
-            Timeout::Nothing | Timeout::Lost => {}
+            Timeout::Nothing | Timeout::Lost { .. } => {}
         }
     }
 

@@ -384,7 +384,7 @@ fn rack_by_time() {
     sender.now += RTT;
     sender.ack(3, &[(4, 12)]);
     assert_eq!((sender.recovery.lost(), sender.timer().map(|timer| timer.1)), (0, Some(ReorderingTimer)));
-    assert_eq!(sender.wait(), (RTT / 4, Timeout::Lost));
+    assert_eq!(sender.wait(), (RTT / 4, Timeout::Lost { reduced: true }));
     assert_eq!((sender.output(), sender.cc.calls[0]), (vec![3], 1));
     assert_eq!(sender.timer().map(|timer| timer.1), Some(Retransmission));
 }
@@ -744,7 +744,7 @@ fn a_long_board_is_looked_at_now_and_then() {
     sender.ack(0, &alternate(9));
     assert_eq!((sender.recovery.lost(), sender.recovery.sacked()), (lost, 8 * MSS));
     let (waited, timeout) = sender.wait();
-    assert!(waited <= RTT / 32 && timeout == Timeout::Lost, "{waited} {timeout:?}");
+    assert!(waited <= RTT / 32 && timeout == Timeout::Lost { reduced: false }, "{waited} {timeout:?}");
     assert_eq!(sender.recovery.lost(), 8 * MSS);
 }
 

@@ -19,19 +19,22 @@ pub enum TimerKind {
     Retransmission,
 }
 
-/// What is to be done when the timer has run out. In each case output runs after it. `Lost` and
-/// `Retransmission` reduce the window: with ECN, the next new data carries CWR.
+/// What is to be done when the timer has run out. In each case output runs after it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "a probe has to be sent"]
 pub enum Timeout {
     /// Nothing: it is early, or nothing came of it. The deadline may have moved.
     Nothing,
     /// Segments were found to be lost.
-    Lost,
+    Lost {
+        /// The window was reduced for them: with ECN, the next new data carries CWR.
+        reduced: bool,
+    },
     /// Send one segment whatever the quota says: new data if there is any that the peer's window lets out,
     /// else, or if there is no room for its record, [`Recovery::last_sent`]. Then call `on_transmit` with `Transmit::Probe`.
     Probe,
-    /// Nothing came back for long: the first segment is to be sent again, and the window starts anew.
+    /// Nothing came back for long: the first segment is to be sent again, and the window starts anew; with
+    /// ECN, the next new data carries CWR.
     Retransmission,
 }
 
@@ -117,6 +120,7 @@ impl Recovery {
     ) -> Timeout {
         let flying = self.flying(una, snd_nxt);
         let (lost, wait) = self.detect_losses(flights, now, false);
+        let reduced = lost > 0 && self.phase == Phase::Open;
         if lost > 0 {
             self.begin_recovery(cc, flying, una, snd_nxt);
             if self.is_reducing() {
@@ -124,7 +128,7 @@ impl Recovery {
             }
         }
         self.arm(limits, now, wait);
-        if lost > 0 { Timeout::Lost } else { Timeout::Nothing }
+        if lost > 0 { Timeout::Lost { reduced } } else { Timeout::Nothing }
     }
 
     fn on_retransmission_timeout<C: CongestionControl>(

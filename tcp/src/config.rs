@@ -19,7 +19,7 @@ pub struct Config {
     pub flights: u32,
     /// Events that are kept ([`crate::trace`]), of all connections together, rounded up to a power of two.
     pub traced: u32,
-    /// Resets a second that answer segments nobody takes, and so many at once.
+    /// Resets a second that answer segments nobody takes, and so many at once; ACKs from TIME-WAIT as many.
     pub resets_per_second: u32,
     /// Bytes of payload that all buffers together may grow to hold.
     pub memory: u64,

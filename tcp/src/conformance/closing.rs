@@ -145,6 +145,15 @@ fn a_fin_in_time_wait() {
     assert_eq!(rig.shard.population(), (0, 0, 0));
 }
 
+//= RFC 9293 section 3.10.7.4, "First", TIME-WAIT: what cannot be taken is answered, one flow's as well as another's.
+#[test]
+fn old_segments_in_time_wait() {
+    let mut rig = in_time_wait(&plain());
+    for _ in 0..10 {
+        assert_eq!(rig.give(data(1, 2, b"x")), [". 2:2(0) ack 2"]);
+    }
+}
+
 //= RFC 1337 section 3: a reset does not end TIME-WAIT.
 #[test]
 fn a_reset_in_time_wait() {

@@ -8,7 +8,7 @@ use super::Shard;
 use crate::closed::{Reply, reset_for};
 use crate::demux::{FlowKey, FlowTable};
 use crate::time_wait::{Disposition, TimeWait};
-use crate::{Checksum, Segment, Tick};
+use crate::{Checksum, Segment};
 
 /// So many connections are in the processor's cache as it is.
 const FEW: u32 = 512;
@@ -131,7 +131,7 @@ impl<B: Payload> Shard<B> {
         match disposition {
             Disposition::Drop | Disposition::Reuse(_) => {}
             Disposition::Ack => self.reply(record.ack(now)),
-            Disposition::ChallengeAck if self.challenges.allow(Tick::at(now)) => {
+            Disposition::ChallengeAck if self.challenges.take(now) => {
                 self.shared.counters.challenge_acks += 1;
                 self.reply(record.ack(now));
             }

@@ -44,7 +44,7 @@ use crate::config::{Config, Ecn};
 use crate::connection::{Connection, Cx, Flags, State};
 use crate::counters::Counters;
 use crate::demux::{FlowKey, FlowTable};
-use crate::listen::{ChallengeLimiter, IsnGenerator, Offer, SynCookies, SynQueue, SynQueueConfig};
+use crate::listen::{IsnGenerator, Offer, SynCookies, SynQueue, SynQueueConfig};
 use crate::packet::{IpFields, SegmentOut};
 use crate::pool::{Pool, Slab};
 use crate::ports::SourcePorts;
@@ -104,7 +104,7 @@ pub struct Shard<B> {
     isn: IsnGenerator,
     ports: SourcePorts,
     /// Of ACKs from TIME-WAIT, which could answer each other for ever.
-    challenges: ChallengeLimiter,
+    challenges: TokenBucket,
     /// Of resets that answer segments nobody takes: a scan, or a flood, must not be doubled.
     resets: TokenBucket,
     /// Connections that may have something to send, each once.
@@ -147,7 +147,7 @@ impl<B: Payload> Shard<B> {
             time_wait: TimeWaitTable::new(time_wait, seed),
             isn: IsnGenerator::new(secret),
             ports,
-            challenges: ChallengeLimiter::new(Tick::at(now)),
+            challenges: TokenBucket::new(config.resets_per_second, config.resets_per_second),
             resets: TokenBucket::new(config.resets_per_second, config.resets_per_second),
             ready: VecDeque::with_capacity(connections as usize),
             news: VecDeque::with_capacity(connections as usize),

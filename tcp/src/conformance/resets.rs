@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, SYNCHRONIZED, config, data, next_numbers, seg};
+use super::rig::{Rig, SYNCHRONIZED, config, data, modern, next_numbers, plain, seg};
+use crate::Options;
 use crate::connection::{Error, News, State};
 use crate::shard::Received;
 
@@ -103,6 +104,14 @@ fn syns_in_synchronized_states() {
     }
 }
 
+//= RFC 5961 section 4.2: so is one without the timestamps that were agreed on.
+#[test]
+fn a_syn_without_timestamps() {
+    let mut rig = Rig::server(config(), &modern());
+    assert_eq!(rig.give(seg("S", 500_000, 0).options(&plain())), [". 1:1(0) ack 1"]);
+    assert_eq!(rig.give(seg(".", 1, 1).with(b"x").options(&Options::default())), NOTHING);
+}
+
 //= RFC 5961 section 5.2: an ACK of what was not sent, or older than the largest window, is challenged,
 //= RFC 5961 section 5.2: and its data is not taken.
 #[test]
@@ -120,11 +129,13 @@ fn acks_out_of_range() {
 //= RFC 5961 section 7: challenges are limited.
 #[test]
 fn challenges_are_limited() {
-    let mut rig = Rig::established();
-    let sent = (0..100).map(|_| rig.give(seg("R", 9, 0)).len()).sum::<usize>();
-    assert_eq!(sent, 1);
-    rig.pass(Duration::from_secs(1));
-    assert_eq!(rig.give(seg("R", 9, 0)), [". 1:1(0) ack 1"]);
+    for segment in [seg("R", 9, 0), seg("S", 9, 0), seg("S", 70_001, 0)] {
+        let mut rig = Rig::established();
+        let sent = (0..100).map(|_| rig.give(segment.clone()).len()).sum::<usize>();
+        assert_eq!(sent, 1, "{segment:?}");
+        rig.pass(Duration::from_secs(1));
+        assert_eq!(rig.give(segment), [". 1:1(0) ack 1"]);
+    }
 }
 
 //= RFC 9293 section 3.10.7.4, "First": a segment outside of the window is answered with an ACK, and dropped.

@@ -69,8 +69,15 @@ impl Connection {
         if !self.flags.has(Flags::TIMESTAMPS) || segment.rst() {
             return Check::Pass;
         }
-        //= RFC 7323 section 3.2: once agreed on, a segment without timestamps should be dropped.
-        let Some(timestamps) = segment.options.timestamps else { return Check::Drop };
+        let Some(timestamps) = segment.options.timestamps else {
+            //= RFC 7323 section 3.2: once agreed on, a segment without timestamps should be dropped;
+            //= RFC 5961 section 4.2: but a SYN is challenged, whatever else is wrong with it.
+            // A peer that has begun anew may offer none.
+            if segment.syn() {
+                self.challenge(cx);
+            }
+            return Check::Drop;
+        };
         let is_old = (timestamps.value.wrapping_sub(self.ts_recent) as i32) < 0;
         if is_old && !self.ts_recent_is_stale(cx.now) {
             cx.counters.paws_rejected += 1;
@@ -110,9 +117,10 @@ impl Connection {
     }
 
     /// Owes the peer an ACK for a segment that cannot be taken. Those with data are answered always: a
-    /// retransmission must be, and a peer that sends data is not in an ACK loop. Bare ones are limited.
+    /// retransmission must be, and a peer that sends data is not in an ACK loop. Bare ones are limited, and
+    /// SYNs (RFC 5961 section 4.2).
     fn acknowledge_unacceptable<B>(&mut self, cx: &mut Cx<'_, B>, segment: &Segment) {
-        if segment.len() > 0 { self.flags.set(Flags::ACK_NOW) } else { self.challenge(cx) }
+        if segment.len() > 0 && !segment.syn() { self.flags.set(Flags::ACK_NOW) } else { self.challenge(cx) }
     }
 
     fn check_reset_and_syn<B: Payload>(&mut self, cx: &mut Cx<'_, B>, segment: &Segment) -> Check {

@@ -70,8 +70,9 @@ impl HalfOpen {
         }
         if !segment.rst() && self.agreed.timestamps() {
             match segment.options.timestamps {
-                //= RFC 7323 section 3.2: a segment without the agreed timestamps is dropped in silence.
-                None => return Drop,
+                //= RFC 7323 section 3.2: a segment without the agreed timestamps is dropped in silence;
+                //= RFC 5961 section 4.2: a SYN is challenged all the same.
+                None => return if segment.syn() { ChallengeAck } else { Drop },
                 //= RFC 7323 section 5.3, R1: a timestamp before TS.Recent makes a segment unacceptable: an
                 //= ACK answers it.
                 Some(timestamps) if before(timestamps.value, self.ts_recent) => return ChallengeAck,
@@ -222,6 +223,7 @@ mod tests {
             (1001, ACK, Some(4999), ChallengeAck),
             (1001, ACK, Some(5000 + (1 << 31)), ChallengeAck),
             (1001, ACK, None, Drop),
+            (2000, SYN, None, ChallengeAck),
             (1001, RST, None, Abort),
             (1001, RST, Some(4999), Abort),
             (1000, SYN, Some(4999), ResendSynAck),

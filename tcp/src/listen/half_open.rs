@@ -136,7 +136,8 @@ impl HalfOpen {
     //= timestamp tells which one was answered.
     /// The round trip time that `segment`, which ends the handshake at `now`, gives, in microseconds.
     pub fn rtt_sample(&self, now: Instant, segment: &Segment) -> Option<u32> {
-        if self.has(Self::COOKIE) {
+        // What ends one whose ACK has come already was waited for.
+        if self.has(Self::COOKIE | Self::DEFERRED) {
             return None;
         }
         let since_first = Micros::at(now).since(self.sent_at);
@@ -151,8 +152,9 @@ impl HalfOpen {
         (sample <= since_first.saturating_add(1000)).then_some(sample.clamp(1, since_first.max(1)))
     }
 
-    pub(super) const fn has(&self, mark: u8) -> bool {
-        self.marks & mark != 0
+    /// Whether it has any of `marks`.
+    pub(super) const fn has(&self, marks: u8) -> bool {
+        self.marks & marks != 0
     }
 }
 
@@ -217,6 +219,7 @@ pub(super) mod tests {
         let again = HalfOpen { retries: 1, ..once };
         let resent = HalfOpen { marks: HalfOpen::RESENT, ..once };
         let cookie = HalfOpen { marks: HalfOpen::COOKIE, ..once };
+        let deferred = HalfOpen { marks: HalfOpen::DEFERRED, ..once };
         let bare = HalfOpen { retries: 1, ..half_open(start, &Options::default()) };
         // The handshake, microseconds passed, the TSval (less its offset) that is echoed, sample.
         let cases = [
@@ -233,6 +236,7 @@ pub(super) mod tests {
             (resent, 30_000, None, None),
             (resent, 30_000, Some(60), Some(20_000)),
             (cookie, 30_000, Some(60), None),
+            (deferred, 30_000, Some(50), None),
             (bare, 1_200_000, Some(1050), None),
         ];
         for (row, (half_open, micros, echo, want)) in cases.into_iter().enumerate() {

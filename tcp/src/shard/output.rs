@@ -2,7 +2,7 @@
 
 use wire::{Instant, Payload};
 
-use super::Shard;
+use super::{CONTROL, Shard};
 use crate::Tick;
 use crate::connection::Flags;
 use crate::packet::{NoFrame, Output, Packet};
@@ -25,8 +25,9 @@ impl<B: Payload> Shard<B> {
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next; it may find nothing to do then.
     pub fn next_deadline(&self) -> Option<Tick> {
-        let deadlines =
-            [self.wheel.next_deadline(), self.syn_queue.next_deadline(), self.time_wait.next_deadline()];
+        // SYN-ACKs wait for the segments before them, not for time.
+        let syn_acks = self.syn_queue.next_deadline().filter(|_| self.control.len() < CONTROL);
+        let deadlines = [self.wheel.next_deadline(), syn_acks, self.time_wait.next_deadline()];
         deadlines.into_iter().flatten().reduce(Tick::min)
     }
 

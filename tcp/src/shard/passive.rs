@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use wire::{Instant, Payload};
 
-use super::{ListenError, ListenerId, Shard, Shared};
+use super::{CONTROL, ListenError, ListenerId, Shard, Shared};
 use crate::Segment;
 use crate::connection::{Connection, Flags, Settings};
 use crate::demux::FlowKey;
@@ -211,9 +211,11 @@ impl<B: Payload> Shard<B> {
         self.hand_to_connection(now, id.index, segment, bytes, ce);
     }
 
-    /// SYN-ACKs that nobody answered in time.
+    /// SYN-ACKs that nobody answered in time, as many as can be sent now: the others stay due.
     pub(super) fn resend_syn_acks(&mut self, now: Instant) {
-        while let Some(due) = self.syn_queue.pop_due(now) {
+        while self.control.len() < CONTROL
+            && let Some(due) = self.syn_queue.pop_due(now)
+        {
             match due {
                 // The peer has said that it is there; what it has to say is still waited for.
                 Due::Resend(half_open)

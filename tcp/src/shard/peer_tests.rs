@@ -469,5 +469,20 @@ fn a_backlog_that_grows() {
     assert_eq!(try_again(&mut scene), 1);
 }
 
+#[test]
+fn no_syn_ack_is_left_out_where_many_are_due() {
+    let (mut scene, listener) = Scene::listening(Settings::default());
+    scene.us.set_backlog(listener, 1000);
+    for port in 1..=600_u16 {
+        let mut syn = SYN_FROM_ANOTHER;
+        syn[..2].copy_from_slice(&port.to_be_bytes());
+        let addresses = (*PEER.ip(), *US.ip());
+        scene.us.handle_packet(scene.now, addresses, Bytes::new(&syn), Checksum::KnownGood, false).unwrap();
+        assert_eq!(scene.sent().len(), 1);
+    }
+    let again = scene.wait(Duration::from_millis(1100)).len();
+    assert_eq!((again, scene.us.counters().retransmitted), (600, 600));
+}
+
 /// A SYN to port 80.
 const SYN_FROM_ANOTHER: [u8; 20] = [0, 0, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0xff, 0xff, 0, 0, 0, 0];

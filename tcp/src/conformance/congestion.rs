@@ -93,6 +93,21 @@ fn what_is_no_duplicate() {
     assert_eq!(rig.shard.counters().retransmitted, 0);
 }
 
+//= RFC 5682 section 2.1: after a timeout and an ACK, new data goes out, and its ACK tells what was lost;
+//= RFC 5682 section 2.1: without any that may go, what was lost is sent again.
+#[test]
+fn after_a_timeout_new_data_if_there_is_any() {
+    for (cork, next) in [(false, "P. 2921:3021(100) ack 1"), (true, ". 1461:2921(1460) ack 1")] {
+        let mut rig = Rig::established();
+        rig.shard.set_cork(rig.now, rig.id(), true);
+        assert_eq!(rig.send(&[b'x'; 3020]).len(), 2);
+        assert_eq!(rig.wait(Duration::from_millis(250)), [". 1:1461(1460) ack 1"]);
+        rig.shard.set_cork(rig.now, rig.id(), cork);
+        rig.put(seg(".", 1, 1461)).unwrap();
+        assert_eq!(rig.out(), [next]);
+    }
+}
+
 //= RFC 6582 section 3.2: without SACK, a partial ACK has the next segment sent again.
 #[test]
 fn partial_ack() {

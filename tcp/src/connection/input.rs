@@ -209,7 +209,8 @@ impl Connection {
         if (self.in_flight() || !segment.options.sack.is_empty())
             && let Some(sender) = self.sending.active(cx.senders)
         {
-            let event = self.ack_event(cx.now, segment, ack);
+            let can_send_new = sender.recovery.in_recovery() && self.next_new().is_some();
+            let event = Ack { can_send_new, ..self.ack_event(cx.now, segment, ack) };
             let outcome = sender.recovery.on_ack(cx.flights, &mut sender.congestion, cx.recovery, &event);
             sender.set_pace(cx.config.pacing);
             if outcome.reduced {
@@ -248,7 +249,7 @@ impl Connection {
             ece: self.flags.has(Flags::ECN) && segment.flags.contains(TcpFlags::ECE),
             sack_permitted: self.flags.has(Flags::SACK),
             cwnd_limited: self.flags.has(Flags::CWND_LIMITED),
-            can_send_new: self.unsent() > 0 && self.window_left() > 0,
+            can_send_new: false,
             mss: u32::from(self.mss),
         }
     }

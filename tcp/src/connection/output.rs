@@ -163,7 +163,7 @@ impl Connection {
 
     /// The next segment of new data, or a FIN, that the window, Nagle's algorithm and the application let
     /// go; the congestion window is not looked at.
-    fn next_new(&self) -> Option<SeqRange> {
+    pub(super) fn next_new(&self) -> Option<SeqRange> {
         if !self.has_unsent() {
             return None;
         }

@@ -32,8 +32,8 @@ pub struct Ack<'a> {
     pub sack_permitted: bool,
     /// The congestion window was what stopped the last output.
     pub cwnd_limited: bool,
-    /// There is data that was never sent, and the peer's window lets it out. F-RTO relies on its being sent
-    /// before anything else, then.
+    /// There is data that was never sent, and nothing but the congestion window holds it back. F-RTO, which
+    /// alone asks, [in recovery](Recovery::in_recovery), relies on its being sent before anything else, then.
     pub can_send_new: bool,
     /// The segments that are sent now, in bytes of data.
     pub mss: u32,

@@ -77,7 +77,7 @@ impl Recovery {
                 advanced: event.advanced(),
                 out_of_order: event.delivery.sacked > 0 || ack.duplicate,
                 original: event.delivery.original,
-                can_send_new: ack.can_send_new,
+                can_send_new: ack.can_send_new && self.has_room(flights),
             };
             match frto.on_ack(&ack) {
                 Verdict::Open(next) => {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use super::rig::{Rig, config, seg};
+use super::rig::{Out, RTT, Rig, config, seg};
 use crate::connection::{Error, State};
 use crate::shard::{IcmpKind, Received};
+use wire::Instant;
 
 const NOTHING: [&str; 0] = [];
 const SOFT: [(IcmpKind, Error); 4] = [
@@ -112,6 +113,68 @@ fn black_hole() {
     assert!(sent.iter().any(|out| out.data.len() <= 1220), "{:?}", rig.info());
     rig.give(seg(".", 1, 1221));
     assert_eq!(rig.state(), Some(State::Established));
+}
+
+//= RFC 4821 section 7.7: small ones that vanish say nothing of the size that the path carries.
+#[test]
+fn small_segments_in_no_black_hole() {
+    let mut rig = Rig::established();
+    rig.send(&[b'x'; 500]);
+    rig.wait(Duration::from_secs(30));
+    assert_eq!(rig.info().mss, 1460);
+}
+
+/// A connection whose segments became smaller while nothing got through; the peer is back, and has had all of
+/// them.
+fn after_an_outage() -> Rig {
+    let mut rig = Rig::established();
+    rig.send(&[b'x'; 60_000]);
+    rig.wait(Duration::from_secs(2));
+    assert_eq!(rig.info().mss, 1220);
+    let ack = seg(".", 1, rig.sent());
+    rig.put(ack).unwrap();
+    rig
+}
+
+//= RFC 4821 section 7.6.1: one segment of the old size is tried, and if it gets through, all are as large again.
+#[test]
+fn after_an_outage_segments_grow_again() {
+    let mut rig = after_an_outage();
+    let lens = |sent: Vec<Out>| sent.iter().map(|out| out.data.len()).collect::<Vec<_>>();
+    assert_eq!(lens(rig.packets()), [1460, 1220]);
+    rig.pass(RTT);
+    let ack = seg(".", 1, rig.sent());
+    let sent = lens(rig.give_full(ack));
+    assert!(sent.len() > 1 && sent.iter().all(|len| *len == 1460), "{sent:?}");
+}
+
+//= RFC 4821 section 7.6.2: if it alone is lost, they stay as they are, and it is tried again after some minutes.
+#[test]
+fn in_a_black_hole_segments_stay_small() {
+    let mut rig = after_an_outage();
+    let (mut next, mut times) = (rig.sent(), Vec::new());
+    for _ in 0..25 {
+        let mut got: Vec<(u32, u32)> = Vec::new();
+        rig.queue(&[b'x'; 30_000]);
+        for _ in 0..1000 {
+            for out in rig.wait_full(RTT) {
+                if out.data.len() > 1220 {
+                    times.push((out.at - Instant::ZERO).as_secs());
+                    continue;
+                }
+                let start = out.seq.wrapping_sub(rig.absolute(0));
+                got.push((start, start + out.data.len() as u32));
+                while let Some((_, end)) = got.iter().find(|(start, end)| (*start..*end).contains(&next)) {
+                    next = *end;
+                }
+                rig.put(seg(".", 1, next)).unwrap();
+            }
+        }
+        assert_eq!((rig.info().unsent, rig.info().in_flight), (0, 0));
+        rig.wait(Duration::from_secs(60));
+    }
+    let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(matches!(gaps[..], [600..=680, 600..=680]), "{times:?}");
 }
 
 //= RFC 9293 MUST-48: the application sets the differentiated services field of a connection,

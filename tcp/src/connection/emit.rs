@@ -2,6 +2,7 @@
 
 use wire::{Payload, TcpFlags};
 
+use super::black_hole::SizeSearch;
 use super::{Connection, Cx, Flags, State, Timer};
 use crate::options::{SackBlocks, SeqRange};
 use crate::packet::{EcnField, NoFrame, Output, Packet, SegmentOut};
@@ -26,6 +27,9 @@ impl Connection {
             sender.pacer.on_sent(range.len(), cx.now);
         }
         cx.counters.retransmitted += u64::from(kind == Transmit::Retransmit);
+        if self.size_search != SizeSearch::Over {
+            self.note_size_sent(cx, range);
+        }
         if range.end.after(self.snd_nxt) {
             self.snd_nxt = range.end;
             self.flags.clear(Flags::WINDOW_PROBED);

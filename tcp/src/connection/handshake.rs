@@ -4,6 +4,7 @@ use std::net::SocketAddrV4;
 
 use wire::{Payload, TcpFlags};
 
+use super::black_hole::SizeSearch;
 use super::input::{REST_AFTER, seconds};
 use super::{Connection, Cx, Error, Event, Flags, News, QUICK_ACKS, Rare, Settings, State, Timer};
 use crate::closed::{Reply, reset_for};
@@ -46,6 +47,7 @@ impl Connection {
             max_wnd: 0,
             small_end: iss,
             mss: DEFAULT_MSS,
+            size_search: SizeSearch::default(),
             peer_mss: DEFAULT_MSS,
             snd_scale: 0,
             rcv_scale: 0,

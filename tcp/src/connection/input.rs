@@ -5,6 +5,7 @@ use std::time::Duration;
 use wire::{Instant, Payload, TcpFlags};
 
 use super::app::SEND_BY_RIGHT;
+use super::black_hole::SizeSearch;
 use super::{Connection, Cx, Error, Event, Flags, News, State, Timer};
 use crate::closed::{Reply, reset_for};
 use crate::listen::timestamp_clock;
@@ -217,6 +218,9 @@ impl Connection {
                 self.on_reduction();
             }
             cx.counters.spurious += u64::from(outcome.spurious);
+        }
+        if self.size_search != SizeSearch::Over {
+            self.search_size(cx, ack);
         }
         if ack.after(self.snd_una) {
             self.advance_una(cx, ack);

@@ -4,7 +4,7 @@
 //! - `input`: a segment arrives, in a synchronized state; `handshake`: before that.
 //! - `output`: what to send now; `emit`: how.
 //! - `timers`: what happens when nothing does.
-//! - `path`: ICMP errors about our segments.
+//! - `path`: ICMP errors about our segments; `black_hole`: what routers do not tell.
 //! - `app`: what the application asks for.
 //! - `trace`: what is noted of it for operators.
 //! - [`settings`]: what it may set; [`info`]: what it may be told.
@@ -14,6 +14,7 @@
 //! the end of the burst.
 
 mod app;
+mod black_hole;
 mod emit;
 mod flags;
 mod handshake;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use wire::{Instant, Payload};
 
 pub(crate) use app::Given;
+use black_hole::SizeSearch;
 pub(crate) use flags::Flags;
 use settings::Rare;
 pub use settings::Settings;
@@ -156,6 +158,8 @@ pub(crate) struct Connection {
     small_end: SeqNumber,
     /// Data of a full segment, the options that every segment has taken off.
     mss: u16,
+    /// Whether it was more, and may be again.
+    size_search: SizeSearch,
     /// The MSS that the peer announced.
     peer_mss: u16,
     snd_scale: u8,

@@ -127,7 +127,7 @@ impl Connection {
     }
 
     /// What is to be sent again next, of `mss` bytes at most.
-    fn next_lost<B>(&self, cx: &Cx<'_, B>, mss: u16) -> Option<SeqRange> {
+    pub(super) fn next_lost<B>(&self, cx: &Cx<'_, B>, mss: u16) -> Option<SeqRange> {
         let mss = u32::from(mss);
         // A FIN takes a number, but no room.
         let range = self.sending.peek(cx.senders)?.recovery.next_retransmit(cx.flights, mss + 1)?;
@@ -169,7 +169,9 @@ impl Connection {
         }
         let unsent = self.unsent();
         let window = self.window_left();
-        let mss = u32::from(self.segment_room());
+        let room = self.segment_room();
+        let larger = self.size_to_try(unsent.min(window)).filter(|_| room == self.mss);
+        let mss = u32::from(larger.unwrap_or(room));
         let len = unsent.min(window).min(mss);
         let is_last = len == unsent;
         let fin = is_last && self.flags.has(Flags::FIN_QUEUED) && window > len;

@@ -2,6 +2,7 @@
 
 use wire::Payload;
 
+use super::black_hole::SizeSearch;
 use super::{Connection, Cx, Error, State};
 use crate::SeqNumber;
 use crate::config::Config;
@@ -28,6 +29,7 @@ impl Connection {
             self.mss = before;
             return;
         }
+        self.size_search = SizeSearch::Over;
         if let Some(sender) = self.sending.active(cx.senders) {
             sender.congestion.set_mss(self.mss);
             sender.recovery.lose_all(cx.flights);

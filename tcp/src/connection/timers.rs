@@ -6,7 +6,6 @@ use wire::{Instant, Payload};
 
 use super::{Connection, Cx, Error, Flags, State};
 use crate::config::Config;
-use crate::congestion::CongestionControl;
 use crate::pool::Slab;
 use crate::recovery::Timeout;
 use crate::sender::Sender;
@@ -141,20 +140,8 @@ impl Connection {
             let error = self.soft_error.unwrap_or(Error::TimedOut);
             return self.give_up(cx, error);
         }
-        //= RFC 4821 section 7.7: full-sized segments that get lost again and again may be too large
-        //= for the path, whose routers do not say so.
         if tries >= BLACK_HOLE_AFTER && self.state.is_synchronized() {
-            self.shrink_mss(cx);
-        }
-    }
-
-    fn shrink_mss<B>(&mut self, cx: &mut Cx<'_, B>) {
-        let options = self.options_len();
-        if let Some(smaller) = BLACK_HOLE_MSS.into_iter().find(|mss| mss - options < self.mss)
-            && let Some(sender) = self.sending.active(cx.senders)
-        {
-            self.mss = smaller - options;
-            sender.congestion.set_mss(self.mss);
+            self.suspect_black_hole(cx);
         }
     }
 
@@ -241,5 +228,3 @@ impl Connection {
 
 /// From so many timeouts in a row on, the path is taken for a black hole.
 const BLACK_HOLE_AFTER: u8 = 3;
-/// What the MSS then becomes, one after the other: that of IPv6's least MTU, and of the packet that every host takes.
-const BLACK_HOLE_MSS: [u16; 2] = [1220, 536];

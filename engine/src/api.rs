@@ -1,9 +1,13 @@
 //! What is said over the control socket: one JSON value a line, a request and then its reply.
 
+mod port;
+
 use std::net::SocketAddrV4;
 
 use l2l3::cycles::{CycleCounters, LoopStage};
 use serde::{Deserialize, Serialize};
+
+pub use port::{PortRequest, PortState};
 
 /// A request.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -76,7 +80,9 @@ pub enum Reply {
     Tcp(Vec<TcpReport>),
     /// To [`Request::Http`].
     Http(Vec<HttpReport>),
-    /// The request was not understood; one sentence.
+    /// To a [`PortRequest`]: it is done; one sentence.
+    Done(String),
+    /// The request was not understood, or refused; one sentence.
     Error(String),
 }
 
@@ -136,6 +142,10 @@ pub struct PortReport {
     pub rx: u64,
     /// Frames the workers sent.
     pub tx: u64,
+    /// Whether it has a device.
+    pub state: PortState,
+    /// How often its device was opened again, by a request or because its peer was away.
+    pub reopened: u64,
     /// What the device says.
     pub status: PortStatus,
 }

@@ -1,8 +1,10 @@
 //! What the engine asks of a kind of device: DPDK's, or a simulated one.
 
-use wire::{Frame, FramePool, Instant, RxQueue, TxQueue};
+use l2l3::interface::PortId;
+use wire::{Frame, FramePool, Instant, MacAddr, RxQueue, TxQueue};
 
 use crate::api::PortStatus;
+use crate::link::Queue;
 
 /// A family of types that belong together. Never made: it only names them.
 pub trait Device: 'static {
@@ -58,4 +60,35 @@ pub trait PortHandle: Send {
 
     /// Whether the device is gone for good.
     fn is_removed(&self) -> bool;
+
+    /// Whether the process at the other end is gone, and the device must be opened again to find it when it is
+    /// back. Asked once a second.
+    fn has_lost_peer(&self) -> bool;
+}
+
+/// Opens and closes the ports of an engine that runs. Called on the control thread.
+pub trait Opener<D: Device>: Send {
+    /// Opens a device for a port that has none, and starts it with the queues that the port had at start and this
+    /// Ethernet address.
+    ///
+    /// # Errors
+    /// One sentence that names the port.
+    fn open(&mut self, port: PortId, device: &str, mac: MacAddr) -> Result<Opened<D>, String>;
+
+    /// Stops a port, has its device reset, and starts it again. None of its queues is in use.
+    ///
+    /// # Errors
+    /// One sentence that names the port, which is to be closed then.
+    fn reset(&mut self, port: PortId, mac: MacAddr) -> Result<Opened<D>, String>;
+
+    /// Closes a port. None of its queues is in use.
+    fn close(&mut self, port: PortId);
+}
+
+/// A port that runs.
+pub struct Opened<D: Device> {
+    /// The device.
+    pub handle: Box<dyn PortHandle>,
+    /// Its queues, with the worker that each is for.
+    pub queues: Vec<(usize, Queue<D>)>,
 }

@@ -16,6 +16,8 @@ pub enum Egress<T> {
     Queue(T),
     /// By the worker with this index, which has one.
     HandOver(u16),
+    /// Not at all: the port has no device.
+    Removed,
 }
 
 /// A batch leaves once it is this long, or the loop ends.
@@ -43,6 +45,23 @@ impl<D: Device> Egresses<D> {
         Egresses { ports, kept, to, counters }
     }
 
+    /// Takes a port's queue away, if it has one; it is given the batch before. What is to leave by the port is
+    /// dropped from now on, and so is what was kept for it.
+    pub(crate) fn remove(&mut self, port: usize, batch: &mut Vec<D::Frame>) -> Option<D::Tx> {
+        if !matches!(self.ports[port], Egress::Queue(_)) {
+            return None;
+        }
+        self.flush(port, batch);
+        let egress = std::mem::replace(&mut self.ports[port], Egress::Removed);
+        self.flush(port, batch);
+        if let Egress::Queue(queue) = egress { Some(queue) } else { None }
+    }
+
+    /// Puts a port's queue in its place.
+    pub(crate) fn set(&mut self, port: usize, queue: D::Tx) {
+        self.ports[port] = Egress::Queue(queue);
+    }
+
     /// Sends a port's batch. What there is no room for is dropped: whoever waits for a slow port makes all
     /// the others wait. Frames of our own that were kept are kept on.
     pub(crate) fn flush(&mut self, port: usize, batch: &mut Vec<D::Frame>) {
@@ -51,8 +70,8 @@ impl<D: Device> Egresses<D> {
         self.keep(port, kept);
         if batch.len() > kept {
             let reason = match self.ports[port] {
-                Egress::Queue(_) => DropReason::TxFull,
                 Egress::HandOver(_) => DropReason::SteerFull,
+                Egress::Queue(_) | Egress::Removed => DropReason::TxFull,
             };
             self.counters.count_drops(reason, (batch.len() - kept) as u64);
             if kept == 0 { Frame::free_bulk(batch) } else { batch.truncate(kept) }
@@ -67,7 +86,8 @@ impl<D: Device> Egresses<D> {
         batch.is_empty()
     }
 
-    /// Hands a batch to its queue or ring. What they take leaves it; gives how many these are.
+    /// Hands a batch to its queue or ring. What they take leaves it; gives how many these are. A port without a
+    /// device takes all, and drops it.
     fn hand(&mut self, port: usize, batch: &mut Vec<D::Frame>) -> usize {
         match &mut self.ports[port] {
             Egress::Queue(queue) => {
@@ -85,6 +105,12 @@ impl<D: Device> Egresses<D> {
                 }
                 self.counters.handed_out.add(room as u64);
                 room
+            }
+            Egress::Removed => {
+                let dropped = batch.len();
+                self.counters.count_drops(DropReason::PortRemoved, dropped as u64);
+                Frame::free_bulk(batch);
+                dropped
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod device;
 pub mod host;
 pub mod link;
 pub mod net;
+mod plugs;
 pub mod run;
 pub mod worker;
 

@@ -20,6 +20,8 @@ use tcp::trace::Event as Traced;
 use tokio::sync::Notify;
 use wire::Instant;
 
+use crate::device::Device;
+
 /// Commands that may wait for one worker.
 const COMMANDS: usize = 1024;
 /// Events of one worker that may wait for the control thread.
@@ -40,6 +42,10 @@ pub enum Command {
     ArpRequest(Key, RequestTo),
     /// Announce an address of ours.
     ArpAnnounce(IfaceId, Ipv4Addr),
+    /// Give all queues of this port back.
+    GiveBack(PortId),
+    /// Take the queues that the control thread has handed over.
+    TakeOver,
     /// Note down what TCP has, in this.
     Look(Box<Look>),
     /// The process is to stop: listen no more, and have the programs finish.
@@ -167,6 +173,36 @@ pub fn control_link(wake: &Arc<Wake>) -> (ControlEnd, WorkerEnd) {
         ControlEnd { events, commands, backlog: VecDeque::new(), done: done.clone(), sent: 0 },
         WorkerEnd { commands: commands_out, events: events_in, wake: wake.clone(), done },
     )
+}
+
+/// A queue on its way between the control thread and the one worker that uses it.
+pub enum Queue<D: Device> {
+    /// A receive queue of the port.
+    Rx(PortId, D::Rx),
+    /// The worker's transmit queue of the port.
+    Tx(PortId, D::Tx),
+}
+
+/// One end of the two rings by which a worker's queues come and go.
+pub struct Exchange<D: Device> {
+    /// To the other end.
+    pub(crate) give: Producer<Queue<D>>,
+    /// From the other end.
+    pub(crate) take: Consumer<Queue<D>>,
+}
+
+/// The control thread's and the worker's end, for a worker that has `queues` queues at most.
+pub fn exchange<D: Device>(queues: usize) -> (Exchange<D>, Exchange<D>) {
+    let (down, down_end) = RingBuffer::new(queues);
+    let (up, up_end) = RingBuffer::new(queues);
+    (Exchange { give: down, take: up_end }, Exchange { give: up, take: down_end })
+}
+
+/// A worker's ends of all its rings.
+pub struct Ends<D: Device> {
+    pub(crate) control: WorkerEnd,
+    pub(crate) queues: Exchange<D>,
+    pub(crate) mesh: Mesh<D::Frame>,
 }
 
 /// A frame on its way from one worker to another.

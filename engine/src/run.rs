@@ -19,9 +19,9 @@ use crate::api::{DropReport, PortReport, WorkerReport};
 use crate::app::{Services, StartError};
 use crate::control::server::{End, serve};
 use crate::control::{Control, PortInfo, SetupError, WorkerInfo};
-use crate::device::{Device, Env};
+use crate::device::{Device, Env, Opener};
 use crate::host::{Programs, Settings};
-use crate::link::{Wake, control_link, mesh};
+use crate::link::{Ends, Exchange, Wake, control_link, exchange, mesh};
 use crate::worker::{Apps, Worker, WorkerIo};
 
 /// Everything that is open and ready when the engine starts.
@@ -32,6 +32,8 @@ pub struct Setup<D: Device> {
     pub ports: Vec<PortInfo>,
     /// In the order of [`config::Workers::cores`].
     pub workers: Vec<WorkerIo<D>>,
+    /// For ports that are removed, added or reset while it runs.
+    pub opener: Box<dyn Opener<D>>,
     /// Memory for the route table; `None` is the heap.
     pub storage: Option<(Storage, Storage)>,
     /// The clock, and what threads need.
@@ -115,7 +117,8 @@ pub fn run<D: Device, S: AsyncFnMut()>(
     let listener = listener().map_err(system)?;
     let signals = signals();
 
-    let Setup { config, ports, workers: io, storage, env, rss_key, seed, secret, isa, programs } = setup;
+    let Setup { config, ports, workers: io, opener, storage, env, rss_key, seed, secret, isa, programs } =
+        setup;
     let (cores, poll) = (config.workers.cores.clone(), config.workers.poll);
     let wake = Arc::<Wake>::default();
     let mut control = Control::new(config, ports, storage, env.now(), seed)?;
@@ -127,11 +130,11 @@ pub fn run<D: Device, S: AsyncFnMut()>(
         apps
     });
     let common = Common { wake: wake.clone(), rss_key, seed, secret, isa, now: env.now() };
-    let (workers, infos) = workers::<D>(&control, io, &common);
+    let Crew { workers, infos, queues } = crew::<D>(&control, io, &common);
 
     let halt = Arc::<AtomicBool>::default();
     let threads = start(workers, &cores, poll, &env, &programs, &halt)?;
-    control.attach(env.now(), infos);
+    control.attach(env.now(), infos, queues, opener);
     ready();
     let control = Rc::new(RefCell::new(control));
     let end = local.block_on(&runtime, serve(&control, env.clone(), wake, listener, signals, log));
@@ -177,19 +180,25 @@ pub struct Common {
     pub now: Instant,
 }
 
-/// The workers of a configuration, with the ends that [`Control::attach`] takes, but no threads yet. `io` is
-/// in the order of [`config::Workers::cores`].
-pub fn workers<D: Device>(
-    control: &Control,
-    io: Vec<WorkerIo<D>>,
-    common: &Common,
-) -> (Vec<Worker<D>>, Vec<WorkerInfo>) {
+/// Workers without threads yet, and what [`Control::attach`] takes of each.
+pub struct Crew<D: Device> {
+    /// In the order of [`config::Workers::cores`].
+    pub workers: Vec<Worker<D>>,
+    /// What the control plane knows of them.
+    pub infos: Vec<WorkerInfo>,
+    /// Where their queues come and go.
+    pub queues: Vec<Exchange<D>>,
+}
+
+/// The workers of a configuration. `io` is in the order of [`config::Workers::cores`].
+pub fn crew<D: Device>(control: &Control, io: Vec<WorkerIo<D>>, common: &Common) -> Crew<D> {
     let (config, count) = (control.config(), io.len());
     let bounds = bounds(config);
     let meshes = mesh(count, config.limits.ring_packets as usize);
     let steering = Steering::new(0, count as u16, &common.rss_key);
     let macs: Vec<_> = control.port_macs().collect();
-    let make = |((at, io), mesh)| {
+    let mut crew = Crew { workers: Vec::new(), infos: Vec::new(), queues: Vec::new() };
+    for ((at, io), mesh) in io.into_iter().enumerate().zip(meshes) {
         let steering = Steering { me: at as u16, ..steering.clone() };
         let interfaces = control.interfaces().clone();
         let settings = Settings::new(config, &interfaces, &steering, common);
@@ -197,8 +206,10 @@ pub fn workers<D: Device>(
         let mut router = Router::new(interfaces, &macs, adjacencies, steering, &bounds, common.seed);
         router.set_isa(common.isa);
         let (link, end) = control_link(&common.wake);
-        let worker = Worker::new(io, router, control.fib(), end, mesh, &bounds, settings);
-        let info = WorkerInfo {
+        let (down, up) = exchange(io.rx.len() + io.tx.len());
+        let ends = Ends { control: end, queues: up, mesh };
+        let worker = Worker::new(io, router, control.fib(), ends, &bounds, settings);
+        crew.infos.push(WorkerInfo {
             core: config.workers.cores[at],
             isa: common.isa.name(),
             link,
@@ -206,10 +217,11 @@ pub fn workers<D: Device>(
             host: worker.host_counters().clone(),
             loops: worker.loop_counters().clone(),
             cycles: worker.cycle_counters().clone(),
-        };
-        (worker, info)
-    };
-    io.into_iter().enumerate().zip(meshes).map(make).unzip()
+        });
+        crew.workers.push(worker);
+        crew.queues.push(down);
+    }
+    crew
 }
 
 /// The router's bounds, as the configuration has them.

@@ -18,7 +18,7 @@ use crate::device::Device;
 pub use crate::egress::Egress;
 use crate::egress::{Egresses, FLUSH_AT};
 use crate::host::{Host, HostCounters, Lent, Programs, Sender, Settings, deliver};
-use crate::link::{Command, HandOver, Mesh, Up, WorkerEnd};
+use crate::link::{Command, Ends, Exchange, HandOver, Queue, Up, WorkerEnd};
 
 /// A worker's queues.
 pub struct WorkerIo<D: Device> {
@@ -48,6 +48,8 @@ pub struct Worker<D: Device> {
     router: Router<D::Frame>,
     fib: Arc<Fib>,
     control: WorkerEnd,
+    /// Where queues come and go while it runs.
+    queues: Exchange<D>,
     /// Rings from the other workers; `None` at our own place.
     handed_over: Vec<Option<Consumer<HandOver<D::Frame>>>>,
     egresses: Egresses<D>,
@@ -74,11 +76,11 @@ impl<D: Device> Worker<D> {
         io: WorkerIo<D>,
         router: Router<D::Frame>,
         fib: Arc<Fib>,
-        control: WorkerEnd,
-        mesh: Mesh<D::Frame>,
+        ends: Ends<D>,
         bounds: &Bounds,
         settings: Settings,
     ) -> Self {
+        let Ends { control, queues, mesh } = ends;
         let (ports, burst) = (io.tx.len(), bounds.burst);
         let counters = router.counters().clone();
         Worker {
@@ -87,6 +89,7 @@ impl<D: Device> Worker<D> {
             router,
             fib,
             control,
+            queues,
             handed_over: mesh.from,
             egresses: Egresses::new(io.tx, mesh.to, counters.clone()),
             out: Output::new(ports, burst),
@@ -222,6 +225,8 @@ impl<D: Device> Worker<D> {
             Command::Fail(key) => router.fail(&mut cx, key),
             Command::ArpRequest(target, to) => router.send_arp_request(&mut cx, target, to),
             Command::ArpAnnounce(iface, own) => router.send_arp_announcement(&mut cx, iface, own),
+            Command::GiveBack(port) => self.give_back(port),
+            Command::TakeOver => self.take_over(),
             Command::Look(mut look) => {
                 self.host.look(now, &mut look);
                 drop(self.control.events.push(Up::Look(look)));
@@ -236,6 +241,27 @@ impl<D: Device> Worker<D> {
                 self.host.publish(self.egresses.is_waiting());
             }
             Command::Pass => {}
+        }
+    }
+
+    /// Gives the queues of a port to the control thread.
+    fn give_back(&mut self, port: PortId) {
+        let at = usize::from(port.0);
+        let tx = self.egresses.remove(at, &mut self.out.tx[at]).map(|queue| Queue::Tx(port, queue));
+        let rx = self.rx.extract_if(.., |(of, _)| *of == port).map(|(_, queue)| Queue::Rx(port, queue));
+        for queue in rx.chain(tx) {
+            // There is room for all that it has.
+            drop(self.queues.give.push(queue));
+        }
+    }
+
+    /// Takes queues of the control thread. There are no more than were given back, so that nothing is allocated.
+    fn take_over(&mut self) {
+        while let Ok(queue) = self.queues.take.pop() {
+            match queue {
+                Queue::Rx(port, queue) => self.rx.push((port, queue)),
+                Queue::Tx(port, queue) => self.egresses.set(usize::from(port.0), queue),
+            }
         }
     }
 

@@ -46,7 +46,7 @@ fn start(text: &str, env: SimEnv, prepare: impl FnOnce(&Path)) -> Running {
     let socket = folder.path().join("run/engine.sock");
     std::fs::create_dir(folder.path().join("run")).unwrap();
     prepare(&socket);
-    let Parts { config, ports, handles, io, wires, pool } = parts(config(text));
+    let Parts { config, ports, handles, io, opener, wires, pool } = parts(config(text));
     let (stop, mut stopped) = unbounded_channel();
     let (ready, is_ready) = mpsc::channel();
     let path = socket.clone();
@@ -55,6 +55,7 @@ fn start(text: &str, env: SimEnv, prepare: impl FnOnce(&Path)) -> Running {
             config,
             ports,
             workers: io,
+            opener: Box::new(opener),
             storage: None,
             env,
             rss_key: RssKey::SYMMETRIC,
@@ -228,6 +229,8 @@ fn what_is_no_request_is_answered_with_an_error() {
         r#"{"show":"everything"}"#,
         r#"{"show":"routes"}"#,
         r#"{"show":"routes","limit":-1}"#,
+        r#"{"port":"remove"}"#,
+        r#"{"port":"explode","name":"wan"}"#,
     ];
     for reply in running.ask(&bad) {
         let Reply::Error(text) = reply else { panic!("{reply:?}") };

@@ -12,12 +12,12 @@ const TOO_NEW: (u32, u32) = (26, 0);
 
 /// What the C declarations of the bindings are chosen from: no protocol headers.
 const FUNCTIONS: &str = "sl_.*\
-    |rte_(eal_(init|cleanup|hotplug_add|get_runtime_dir)|strerror|version)\
+    |rte_(eal_(alarm_set|init|cleanup|hotplug_add|get_runtime_dir)|strerror|version)\
     |rte_thread_(register|unregister)\
     |rte_dev_(name|remove)\
     |rte_(pktmbuf_pool_create|pktmbuf_free_bulk|mempool_(free|avail_count|in_use_count))\
     |rte_(zmalloc_socket|free|malloc_get_socket_stats)\
-    |rte_eth_dev_(configure|start|stop|close|info_get|socket_id|set_mtu|is_removed)\
+    |rte_eth_dev_(configure|start|stop|reset|close|info_get|socket_id|set_mtu|is_removed)\
     |rte_eth_dev_(adjust_nb_rx_tx_desc|default_mac_addr_set|get_name_by_port)\
     |rte_eth_dev_(rss_hash_conf_get|rss_reta_update|rss_reta_query|vlan_filter)\
     |rte_eth_dev_callback_(register|unregister)\

@@ -24,6 +24,7 @@ mod payload;
 mod port;
 mod queue;
 mod segment;
+mod socket;
 mod thread;
 
 pub use args::{EalConfig, EalWarning, Huge, LogLevel, NO_HUGE_DEFAULT_MB};
@@ -36,4 +37,5 @@ pub use mempool::{HEADROOM, MAX_CACHE, Mempool, PoolHandle};
 pub use payload::MbufPayload;
 pub use port::{Capabilities, Granted, Link, Port, PortConfig, PortInfo, PortStats, Rss};
 pub use queue::{RxQueue, TxQueue};
+pub use socket::DeviceSocket;
 pub use thread::WorkerThread;

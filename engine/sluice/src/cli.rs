@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::{bench, check, doctor, load, run, serve, show};
+use crate::{bench, check, doctor, load, port, run, serve, show};
 
 /// A DPDK poll-mode packet engine: IPv4 router and TCP server.
 #[derive(Parser)]
@@ -36,6 +36,8 @@ enum Command {
     },
     /// Show what a running router or server does.
     Show(show::Show),
+    /// Remove, add or reset a port of a running router.
+    Port(port::Port),
     /// Measure a device under test.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -56,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Load(load) => load::run(&load),
         Command::Check { file } => check::check(&file),
         Command::Show(show) => show::show(&show),
+        Command::Port(port) => port::change(port),
         Command::Bench(bench) => bench::run(&bench),
         Command::Doctor { json } => doctor::run(&doctor::DoctorOptions { json }),
     }

@@ -1,5 +1,6 @@
 //! DPDK as one of the engine's kinds of device.
 
+use std::cell::Cell;
 use std::io;
 
 use engine::api::PortStatus;
@@ -52,17 +53,29 @@ impl Env for DpdkEnv {
 }
 
 /// A port, for the control plane.
-pub(crate) struct DpdkPort(pub(crate) Port);
+pub(crate) struct DpdkPort {
+    port: Port,
+    /// Whether it connects to a process, and must be opened again when that is gone.
+    connects: bool,
+    /// Whether the link was down when it was looked at last.
+    was_down: Cell<bool>,
+}
+
+impl DpdkPort {
+    pub(crate) fn new(port: Port, connects: bool) -> Self {
+        DpdkPort { port, connects, was_down: Cell::new(false) }
+    }
+}
 
 impl PortHandle for DpdkPort {
     fn status(&self) -> PortStatus {
-        let info = self.0.info();
+        let info = self.port.info();
         let granted = info.as_ref().map(|info| info.granted).unwrap_or_default();
         // A device that is gone answers nothing; the control plane asks `is_removed` too.
-        let link = self.0.link().ok();
-        let stats = self.0.stats().unwrap_or_default();
-        let extended = self.0.xstats().unwrap_or_default();
-        let (buffers, in_use) = self.0.buffers();
+        let link = self.port.link().ok();
+        let stats = self.port.stats().unwrap_or_default();
+        let extended = self.port.xstats().unwrap_or_default();
+        let (buffers, in_use) = self.port.buffers();
         PortStatus {
             driver: info.map(|info| info.capabilities.driver).unwrap_or_default(),
             link_up: link.is_some_and(|link| link.up),
@@ -83,7 +96,13 @@ impl PortHandle for DpdkPort {
     }
 
     fn is_removed(&self) -> bool {
-        self.0.is_removed()
+        self.port.is_removed()
+    }
+
+    /// A link that is down twice in a row: when it was opened a moment ago, the two may be talking still.
+    fn has_lost_peer(&self) -> bool {
+        let is_down = self.connects && self.port.link().is_ok_and(|link| !link.up);
+        self.was_down.replace(is_down) && is_down
     }
 }
 

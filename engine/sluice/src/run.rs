@@ -1,31 +1,27 @@
 //! From the configuration to DPDK, ports and workers with their programs, and back.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use config::{Caps, Config, Huge, Plan, TxAssignment};
+use config::{Caps, Config, Huge, Plan};
 use engine::app::{App, Services};
-use engine::control::PortInfo;
 use engine::net::{Executor, Net};
 use engine::run::{EngineError, MakePrograms, Report, Setup};
-use engine::worker::{Egress, WorkerIo};
 use l2l3::fib::{Storage, layout};
 use l2l3::forward::Isa;
-use l2l3::interface::PortId;
-use pmd::{Eal, EalConfig, Errno, HugeTable, Mbuf, Mempool, Port, PortConfig, TscClock};
+use pmd::{Eal, EalConfig, HugeTable, Mbuf, Port, TscClock};
 use tokio::signal::unix::{SignalKind, signal};
 use wire::RssKey;
 
-use crate::device::{Dpdk, DpdkEnv, DpdkPort};
-use crate::{check, show};
+use crate::device::{Dpdk, DpdkEnv};
+use crate::ports::Ports;
+use crate::{check, ports, show};
 
 /// What stops a start: one sentence.
-type Error = Box<dyn std::error::Error>;
+pub(crate) type Error = Box<dyn std::error::Error>;
 
 /// Runs the router that `file` describes.
 pub(crate) fn run_file(file: &Path) -> ExitCode {
@@ -91,19 +87,19 @@ fn start<S: AsyncFnMut()>(
     for warning in eal.warnings() {
         eprintln!("sluice: warning: {warning}");
     }
-    let ports = open_ports(&eal, &config)?;
+    let ports = ports::open(&eal, &config)?;
     let caps = ports.iter().map(caps).collect::<Result<Vec<_>, _>>()?;
     let plan = Plan::new(&config, |port| caps[port])?.with_contents(contents);
     print!("{plan}");
-    let pools = start_ports(&eal, &config, &plan, &ports)?;
-    let workers = worker_queues(&plan, &ports, &pools)?;
+    let mut opener = Ports::new(&eal, config.clone(), plan, ports)?;
+    let (ports, workers) = opener.start()?;
     let storage = route_memory(&eal, &config);
     let (name, socket) = (config.name.clone(), config.control.socket.clone());
-    let own_macs: Vec<bool> = config.ports.iter().map(has_own_mac).collect();
     let setup = Setup::<Dpdk> {
         config,
-        ports: own_macs.into_iter().zip(ports).map(port_info).collect::<Result<_, _>>()?,
+        ports,
         workers,
+        opener: Box::new(opener),
         storage,
         env: DpdkEnv { eal, clock: TscClock::start() },
         rss_key: RssKey::SYMMETRIC,
@@ -201,135 +197,13 @@ fn memory_mb(config: &Config, contents: u64) -> Option<u32> {
 /// which calls it an error that the kernel has no multiqueue discipline and that DPDK runs alone.
 pub(crate) const QUIET: [&str; 2] = ["--log-level=error", "--log-level=pmd.net.tap:critical"];
 
-fn sets_log_level(config: &Config) -> bool {
+pub(crate) fn sets_log_level(config: &Config) -> bool {
     config.dpdk.eal_args.iter().any(|arg| arg.starts_with("--log-level"))
-}
-
-fn open_ports(eal: &Eal, config: &Config) -> Result<Vec<Port>, Error> {
-    let open =
-        |port: &config::Port| Port::open(eal, &port.device).map_err(|error| refusal(config, port, &error));
-    config.ports.iter().map(open).collect()
-}
-
-/// The sentence for a port that could not be made ready.
-fn refusal(config: &Config, port: &config::Port, error: &pmd::Error) -> Error {
-    let what = match error {
-        // These two say nothing of permissions and addresses: the first is what drivers return whatever it
-        // was that failed, the second stands for a name that no driver claims.
-        pmd::Error::Open { device, cause: Errno(1) } => {
-            format!(
-                "the driver of device \"{device}\" could not start it; DPDK's own words, if any, are above."
-            )
-        }
-        pmd::Error::Open { device, cause: Errno(14) } => {
-            format!("DPDK has no driver for a device called \"{device}\".")
-        }
-        error => error.to_string(),
-    };
-    let more = " `[dpdk] eal_args = [\"--log-level=info\"]` has DPDK say more.";
-    let more = if sets_log_level(config) { "" } else { more };
-    format!("port `{}`: {what}{more}", port.name).into()
 }
 
 fn caps(port: &Port) -> Result<Caps, pmd::Error> {
     let device = port.capabilities()?;
     Ok(Caps { rx_queues: device.max_rx_queues, tx_queues: device.max_tx_queues })
-}
-
-/// Whether every frame lies in one mbuf that nothing else refers to, so that devices may take and free them
-/// the fast way. What programs send refers to payload.
-fn single_segment(config: &Config, plan: &Plan) -> bool {
-    // The headers of a tagged frame come on top of the MTU.
-    let longest = plan.ports.iter().map(|port| port.mtu).max().unwrap_or(0) + 18;
-    !config.has_programs() && longest <= plan.mbufs.data_room
-}
-
-/// Makes a pool on each NUMA node that has a port, then sets the ports up and starts them. Gives the
-/// pool of each port.
-fn start_ports(eal: &Eal, config: &Config, plan: &Plan, ports: &[Port]) -> Result<Vec<Mempool>, Error> {
-    let mut pools: HashMap<Option<u32>, Mempool> = HashMap::new();
-    let mut nodes = Vec::new();
-    for port in ports {
-        let node = port.capabilities()?.node;
-        nodes.push(node);
-        if let Entry::Vacant(place) = pools.entry(node) {
-            let (name, mbufs) = (format!("mbufs-{}", nodes.len()), &plan.mbufs);
-            place.insert(Mempool::new(eal, &name, mbufs.total, mbufs.cache_size, mbufs.data_room, node)?);
-        }
-    }
-    let single = single_segment(config, plan);
-    for (at, (port, wanted)) in ports.iter().zip(&config.ports).enumerate() {
-        let planned = &plan.ports[at];
-        let settings = PortConfig {
-            rx_queues: planned.rx_queues,
-            tx_queues: planned.tx_queues,
-            rx_desc: planned.rx_descriptors,
-            tx_desc: planned.tx_descriptors,
-            mtu: planned.mtu,
-            promiscuous: wanted.promiscuous,
-            mac: wanted.mac,
-            rss_key: Some(RssKey::SYMMETRIC.0),
-            vlans: vlans(config, at),
-            multi_segs: !single,
-            fast_free: single && pools.len() == 1,
-            ..PortConfig::default()
-        };
-        let named = |error: pmd::Error| refusal(config, wanted, &error);
-        port.configure(&settings, &[pools[&nodes[at]].clone()]).map_err(named)?;
-        port.start().map_err(named)?;
-    }
-    Ok(nodes.iter().map(|node| pools[node].clone()).collect())
-}
-
-/// The VLANs of a port's interfaces.
-fn vlans(config: &Config, port: usize) -> Vec<u16> {
-    config
-        .interfaces
-        .iter()
-        .filter(|interface| usize::from(interface.port) == port)
-        .filter_map(|i| i.vlan)
-        .collect()
-}
-
-fn worker_queues(plan: &Plan, ports: &[Port], pools: &[Mempool]) -> Result<Vec<WorkerIo<Dpdk>>, Error> {
-    let mut workers = Vec::new();
-    for worker in &plan.workers {
-        let mut rx = Vec::new();
-        for assigned in &worker.rx {
-            rx.push((PortId(assigned.port), ports[usize::from(assigned.port)].take_rx(assigned.queue)?));
-        }
-        let mut tx = Vec::new();
-        for (port, assigned) in ports.iter().zip(&worker.tx) {
-            tx.push(match assigned {
-                TxAssignment::Queue(queue) => Egress::Queue(port.take_tx(*queue)?),
-                TxAssignment::HandOver(owner) => Egress::HandOver(*owner),
-            });
-        }
-        // Its own frames lie near the first port that it polls.
-        let near = worker.rx.first().map_or(0, |assigned| usize::from(assigned.port));
-        workers.push(WorkerIo { rx, tx, pool: pools[near].handle() });
-    }
-    Ok(workers)
-}
-
-/// Whether a port's Ethernet address may be another than its device's. The driver gives a TAP's address to the
-/// kernel's end too, which would then take our frames for its own; but it filters nothing.
-fn has_own_mac(port: &config::Port) -> bool {
-    port.device_name().starts_with("net_tap") && port.mac.is_none()
-}
-
-fn port_info((own_mac, port): (bool, Port)) -> Result<PortInfo, Error> {
-    let info = port.info().ok_or("a port lost its configuration")?;
-    let mut mac = info.capabilities.mac;
-    if own_mac {
-        mac.0[5] ^= 1;
-    }
-    Ok(PortInfo {
-        mac,
-        rx_queues: info.rx_queues,
-        tx_queues: info.tx_queues,
-        handle: Box::new(DpdkPort(port)),
-    })
 }
 
 /// Memory for the route table in huge pages; without them the heap serves.

@@ -1,14 +1,14 @@
 //! `sluice show`: asks a running router over its control socket, and prints what it says.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::Ipv4Addr;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use clap::{Args, Subcommand};
-use engine::api::{DropReport, NeighbourReport, PortReport, Reply, Request, RouteReport, WorkerReport};
+use engine::api::{
+    DropReport, NeighbourReport, PortReport, PortState, Reply, Request, RouteReport, WorkerReport,
+};
 
 mod connection;
 mod cycles;
@@ -16,22 +16,16 @@ mod pcapng;
 mod tcp;
 
 use crate::bench::units::Time;
+use crate::router::Router;
 use crate::table::table;
-
-/// How long an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What to show, of whom, and how.
 #[derive(Args)]
 pub(crate) struct Show {
     #[command(subcommand)]
     what: What,
-    /// The name of the router, as its configuration has it.
-    #[arg(long, global = true, default_value = "sluice")]
-    name: String,
-    /// The control socket, if it is not /run/sluice/NAME.sock.
-    #[arg(long, global = true, value_name = "PATH")]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    router: Router,
     /// As JSON.
     #[arg(long, global = true)]
     json: bool,
@@ -99,7 +93,6 @@ enum What {
 }
 
 pub(crate) fn show(show: &Show) -> ExitCode {
-    let socket = show.socket.clone().unwrap_or_else(|| format!("/run/sluice/{}.sock", show.name).into());
     let request = match &show.what {
         What::Ports => Request::Ports,
         What::Routes { address, limit } => Request::Routes { address: *address, limit: *limit },
@@ -114,8 +107,8 @@ pub(crate) fn show(show: &Show) -> ExitCode {
         What::Http { .. } => Request::Http,
     };
     let shown = match show.what {
-        What::Cycles { over: Some(Time(time)) } => cycles::over(&socket, time, show),
-        _ => pages(&socket, request, show),
+        What::Cycles { over: Some(Time(time)) } => cycles::over(time, show),
+        _ => pages(request, show),
     };
     match shown {
         Ok(()) => ExitCode::SUCCESS,
@@ -124,9 +117,9 @@ pub(crate) fn show(show: &Show) -> ExitCode {
 }
 
 /// Asks, and prints the answer; page by page where there may be many.
-fn pages(socket: &Path, mut request: Request, show: &Show) -> Result<(), String> {
+fn pages(mut request: Request, show: &Show) -> Result<(), String> {
     loop {
-        let (line, reply) = question(socket, &request)?;
+        let (line, reply) = show.router.ask(&request)?;
         print(&line, &reply, show)?;
         match (&mut request, reply) {
             (Request::Connections { limit, after }, Reply::Connections(report)) if report.next.is_some() => {
@@ -141,22 +134,6 @@ fn pages(socket: &Path, mut request: Request, show: &Show) -> Result<(), String>
     }
 }
 
-/// The router's answer, as it stands and as it is meant.
-fn question(socket: &Path, request: &Request) -> Result<(String, Reply), String> {
-    let line = ask(socket, request).map_err(|error| {
-        let hint = match error.kind() {
-            ErrorKind::WouldBlock => "it does not answer: it is busy, or others hold all connections to it",
-            _ => "is the router running? (`--name` or `--socket` choose another)",
-        };
-        format!("{}: {error}; {hint}", socket.display())
-    })?;
-    match serde_json::from_str(&line) {
-        Ok(Reply::Error(error)) => Err(format!("the router answers: {error}")),
-        Ok(reply) => Ok((line, reply)),
-        Err(error) => Err(format!("the router's answer was not understood: {error}")),
-    }
-}
-
 fn print(line: &str, reply: &Reply, show: &Show) -> Result<(), String> {
     if let (Reply::Connection(detail), What::Connection { pcapng: Some(file), .. }) = (reply, &show.what) {
         pcapng::write(file, detail, SystemTime::now())
@@ -164,17 +141,6 @@ fn print(line: &str, reply: &Reply, show: &Show) -> Result<(), String> {
     }
     let text = if show.json { line.to_owned() } else { render(reply, &show.what) };
     crate::print(&format!("{}\n", text.trim_end()))
-}
-
-fn ask(socket: &Path, request: &Request) -> std::io::Result<String> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut text = serde_json::to_string(request)?;
-    text.push('\n');
-    stream.write_all(text.as_bytes())?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    Ok(line)
 }
 
 fn render(reply: &Reply, what: &What) -> String {
@@ -192,7 +158,7 @@ fn render(reply: &Reply, what: &What) -> String {
         Reply::Listeners(listeners) => tcp::listeners(listeners),
         Reply::Tcp(counters) => tcp::counters(counters, matches!(what, What::Tcp { all: true })),
         Reply::Http(counters) => tcp::http(counters, matches!(what, What::Http { all: true })),
-        Reply::Error(error) => error.clone(),
+        Reply::Done(line) | Reply::Error(line) => line.clone(),
     }
 }
 
@@ -203,7 +169,12 @@ pub(crate) fn ports(ports: &[PortReport]) -> String {
         vec![
             port.name.clone(),
             status.driver.clone(),
-            if status.link_up { format!("up{speed}") } else { "down".into() },
+            match port.state {
+                PortState::Running if status.link_up => format!("up{speed}"),
+                PortState::Running => "down".into(),
+                PortState::Removed => "removed".into(),
+                PortState::Waiting => "waiting".into(),
+            },
             port.mac.clone(),
             port.mtu.to_string(),
             format!("{}/{}", port.rx_queues, port.tx_queues),

@@ -1,5 +1,6 @@
 //! Two routers back to back, each a process of its own, over shared memory: virtio-user with vhost, and memif. One is
-//! killed under traffic and started again, several times: the other counts, goes on, and loses no packet buffer.
+//! killed under traffic and started again, several times: the other counts, goes on, and loses no packet buffer,
+//! whether it is the one that listens or the one that connects.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -8,7 +9,7 @@ use std::fs;
 use std::time::Duration;
 
 use common::net::{Host, Net};
-use common::{Router, succeed, unique, within};
+use common::{Router, idle_buffers, succeed, unique, within};
 use serde_json::json;
 
 /// How often the second router is killed.
@@ -23,11 +24,24 @@ struct Pair {
     queues: u16,
     stays: String,
     dies: String,
+    survivor: Survivor,
+}
+
+/// Which end of the pair stays.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Survivor {
+    Listens,
+    /// Its port is closed, and opened again when somebody listens.
+    Connects,
 }
 
 impl Pair {
-    /// Two configurations, of so many workers each; the pair's devices are `first`, which listens, and `second`.
-    fn new(workers: u16, first: &str, second: &str) -> Pair {
+    /// Two configurations, of so many workers each, with the devices of the pair.
+    fn new(workers: u16, survivor: Survivor, listens: &str, connects: &str) -> Pair {
+        let (first, second) = match survivor {
+            Survivor::Listens => (listens, connects),
+            Survivor::Connects => (connects, listens),
+        };
         let cores: Vec<u16> = (0..workers).collect();
         let body = |tap: &str, outer: &str, inner: &str, device: &str, far: &str, via: &str| {
             format!(
@@ -43,13 +57,24 @@ impl Pair {
             queues: workers,
             stays: body("ta", "10.1.0.1", "10.2.0.1", first, "10.3.0.0", "10.2.0.2"),
             dies: body("tb", "10.3.0.1", "10.2.0.2", second, "10.1.0.0", "10.2.0.1"),
+            survivor,
+        }
+    }
+
+    /// Starts both, the one that listens first.
+    fn start(&self) -> (Router, Router) {
+        match self.survivor {
+            Survivor::Listens => (self.net.run(&self.stays), self.net.run(&self.dies)),
+            Survivor::Connects => {
+                let dies = self.net.run(&self.dies);
+                (self.net.run(&self.stays), dies)
+            }
         }
     }
 
     /// Has both start, and kills the second again and again.
     fn survives(&self) {
-        let stays = self.net.run(&self.stays);
-        let mut dies = self.net.run(&self.dies);
+        let (stays, mut dies) = self.start();
         let inner = &stays.ask(&["ports"])[1];
         assert_eq!((&inner["rx_queues"], &inner["tx_queues"]), (&json!(self.queues), &json!(self.queues)));
         let a = self.net.host_on_tap("a", "ta", "10.1.0.2/24", "10.1.0.1");
@@ -60,13 +85,16 @@ impl Pair {
             receives_more(&stays, 200);
             dies.signal("KILL");
             dies.wait(common::STOP);
-            let dropped = stays.drops("tx-full");
-            receives_more(&stays, 50);
-            assert!(
-                stays.drops("tx-full") > dropped,
-                "what nobody takes is counted: {}",
-                stays.show(&["drops"])
-            );
+            let reason = match self.survivor {
+                Survivor::Listens => "tx-full",
+                Survivor::Connects => "port-removed",
+            };
+            let dropped = stays.drops(reason);
+            let counts = || stays.drops(reason) > dropped;
+            assert!(within(Duration::from_secs(20), counts), "what nobody takes: {}", stays.show(&["drops"]));
+            if self.survivor == Survivor::Connects {
+                assert!(stays.show(&["ports"]).contains(" waiting "), "{}", stays.show(&["ports"]));
+            }
             drop(traffic);
             self.net.delete("b");
             dies = self.net.run(&self.dies);
@@ -74,6 +102,8 @@ impl Pair {
         }
         let last = idle_buffers(&stays);
         assert!(last <= first + 32, "{first} packet buffers in use before {ROUNDS} deaths, {last} after");
+        let reopened = if self.survivor == Survivor::Connects { ROUNDS } else { 0 };
+        assert_eq!(stays.ask(&["ports"])[1]["reopened"], json!(reopened), "{}", stays.log());
         stays.stop();
         dies.stop();
     }
@@ -95,46 +125,43 @@ fn receives_more(router: &Router, count: u64) {
     assert!(within(Duration::from_secs(20), || received() >= wanted), "it stands still: {}", router.log());
 }
 
-/// Packet buffers in use once nothing is under way: what is seen three times in a row.
-fn idle_buffers(router: &Router) -> u64 {
-    let count = || router.ask(&["ports"])[0]["status"]["buffers_in_use"].as_u64().unwrap();
-    let (mut last, mut same) = (count(), 0);
-    let settled = || {
-        std::thread::sleep(Duration::from_millis(100));
-        let now = count();
-        same = if now == last { same + 1 } else { 0 };
-        last = now;
-        same == 3
-    };
-    assert!(within(Duration::from_secs(20), settled), "packet buffers come and go");
-    last
-}
-
 /// A path for the pair's socket.
 fn socket() -> String {
     std::env::temp_dir().join(unique(".pair")).display().to_string()
 }
 
+fn vhost_and_virtio_user(survivor: Survivor) {
+    let path = socket();
+    let listens = format!("net_vhost0,iface={path},queues=2");
+    let connects = format!("net_virtio_user0,path={path},queues=2,mrg_rxbuf=1");
+    Pair::new(2, survivor, &listens, &connects).survives();
+}
+
+fn memif(survivor: Survivor) {
+    let path = socket();
+    let listens = format!("net_memif0,role=server,id=0,socket={path},socket-abstract=no");
+    let connects = format!("net_memif0,role=client,id=0,socket={path},socket-abstract=no");
+    Pair::new(1, survivor, &listens, &connects).survives();
+}
+
 #[test]
 fn vhost_survives_virtio_user() {
-    let path = socket();
-    Pair::new(
-        2,
-        &format!("net_vhost0,iface={path},queues=2"),
-        &format!("net_virtio_user0,path={path},queues=2,mrg_rxbuf=1"),
-    )
-    .survives();
+    vhost_and_virtio_user(Survivor::Listens);
+}
+
+#[test]
+fn virtio_user_survives_vhost() {
+    vhost_and_virtio_user(Survivor::Connects);
 }
 
 #[test]
 fn memif_survives_its_client() {
-    let path = socket();
-    Pair::new(
-        1,
-        &format!("net_memif0,role=server,id=0,socket={path},socket-abstract=no"),
-        &format!("net_memif0,role=client,id=0,socket={path},socket-abstract=no"),
-    )
-    .survives();
+    memif(Survivor::Listens);
+}
+
+#[test]
+fn memif_survives_its_server() {
+    memif(Survivor::Connects);
 }
 
 const BESIDE_TESTPMD: &str = r#"

@@ -4,6 +4,7 @@
 mod hops;
 mod looks;
 mod neighbours;
+mod ports;
 mod routes;
 pub mod server;
 mod show;
@@ -23,12 +24,14 @@ use l2l3::router::{Counters, Event};
 use wire::{Instant, MacAddr};
 
 use crate::app::HttpServer;
-use crate::device::PortHandle;
+use crate::device::{Device, Opener, PortHandle};
 use crate::host::HostCounters;
-use crate::link::{Command, ControlEnd, Up};
+use crate::link::{Command, ControlEnd, Exchange, Up};
+use crate::plugs::{Plug, Plugs};
 use crate::worker::LoopCounters;
 use hops::Hops;
 use looks::Looks;
+use ports::Port;
 use stop::Ending;
 
 /// How often gateways are looked through for those that nobody asks for.
@@ -94,6 +97,10 @@ enum Then {
     Free(AdjacencyId),
     /// No worker can see what the route table retired before this epoch.
     Reclaim(u64),
+    /// All workers have given the port's queues back.
+    Left(PortId),
+    /// All workers have their queues of the port.
+    Came(PortId),
 }
 
 /// The control plane.
@@ -106,8 +113,10 @@ pub struct Control {
     neighbours: Neighbours,
     /// When gateways are looked through next.
     gateways_at: Instant,
-    ports: Vec<PortInfo>,
+    ports: Vec<Port>,
     workers: Vec<WorkerInfo>,
+    /// Opens and closes ports; there once the workers are.
+    plug: Option<Box<dyn Plug>>,
     http: Vec<HttpServer>,
     /// With the count of commands that each worker must have carried out before.
     after: VecDeque<(Vec<u64>, Then)>,
@@ -152,8 +161,9 @@ impl Control {
             hops,
             neighbours,
             gateways_at: now,
-            ports,
+            ports: ports.into_iter().map(Port::from).collect(),
             workers: Vec::new(),
+            plug: None,
             http: Vec::new(),
             after: VecDeque::new(),
             looks: Looks::default(),
@@ -206,13 +216,19 @@ impl Control {
         self.http = servers;
     }
 
-    /// Takes the workers on, and asks for the gateways and announces our addresses through them.
-    pub fn attach(&mut self, now: Instant, workers: Vec<WorkerInfo>) {
+    /// Takes the workers on, and asks for the gateways and announces our addresses through them. Their queues come
+    /// and go by `queues`, in the same order.
+    pub fn attach<D: Device>(
+        &mut self,
+        now: Instant,
+        workers: Vec<WorkerInfo>,
+        queues: Vec<Exchange<D>>,
+        opener: Box<dyn Opener<D>>,
+    ) {
         self.workers = workers;
-        for iface in self.interfaces.clone().iter() {
-            for address in &iface.addresses {
-                self.send_one(Command::ArpAnnounce(iface.id, address.addr));
-            }
+        self.plug = Some(Box::new(Plugs::new(queues, opener)));
+        for port in 0..self.ports.len() {
+            self.announce(PortId(port as u16));
         }
         self.ask_for_gateways(now);
         self.act();
@@ -259,12 +275,6 @@ impl Control {
         [self.neighbours.next_deadline(), gateways, self.ending_deadline()].into_iter().flatten().min()
     }
 
-    /// The first port whose device is gone.
-    pub fn removed_port(&self) -> Option<&str> {
-        let gone = self.ports.iter().position(|port| port.handle.is_removed())?;
-        self.config.ports.get(gone).map(|port| port.name.as_str())
-    }
-
     /// What an operator should read, since the last call.
     pub fn take_log(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
@@ -307,6 +317,8 @@ impl Control {
                 Then::Reclaim(epoch) => {
                     self.fib.reclaim(epoch);
                 }
+                Then::Left(port) => self.has_left(port),
+                Then::Came(port) => self.has_come(port),
             }
         }
         let reclaiming = self.after.iter().any(|(_, then)| matches!(then, Then::Reclaim(_)));

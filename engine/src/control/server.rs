@@ -12,7 +12,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 use super::Control;
-use crate::api::{Reply, Request};
+use crate::api::{PortRequest, Reply, Request};
 use crate::device::Env;
 use crate::link::Wake;
 
@@ -26,7 +26,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 const TICK: Duration = Duration::from_millis(100);
 /// How long workers may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often the devices are asked whether they are still there.
+/// How often the devices are looked after.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Listens on `path`, for root and its group only. A socket that nobody listens on any more is replaced.
@@ -97,7 +97,7 @@ pub async fn serve<E: Env>(
         }
         if now >= look_at {
             look_at = now + LOOK_EVERY;
-            if let Some(name) = control.borrow().removed_port() {
+            if let Some(name) = control.borrow_mut().look_after_ports() {
                 return End::PortRemoved(name.to_owned());
             }
         }
@@ -131,14 +131,8 @@ async fn answer<E: Env>(control: Rc<RefCell<Control>>, env: E, stream: UnixStrea
         if timeout(SILENCE, request.read_until(b'\n', &mut line)).await?? == 0 {
             return Ok(());
         }
-        let reply = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => {
-                let reply = control.borrow().handle_request(env.now(), &request);
-                match reply {
-                    Some(reply) => reply,
-                    None => ask_workers(&control, request).await,
-                }
-            }
+        let reply = match reply(&control, &env, &line).await {
+            Ok(reply) => reply,
             Err(error) => Reply::Error(format!("the request was not understood: {error}")),
         };
         let mut text = serde_json::to_vec(&reply)?;
@@ -147,16 +141,44 @@ async fn answer<E: Env>(control: Rc<RefCell<Control>>, env: E, stream: UnixStrea
     }
 }
 
+async fn reply<E: Env>(control: &RefCell<Control>, env: &E, line: &[u8]) -> serde_json::Result<Reply> {
+    let request: serde_json::Value = serde_json::from_slice(line)?;
+    if request.get("port").is_some() {
+        return Ok(change_port(control, &serde_json::from_value(request)?).await);
+    }
+    let request = serde_json::from_value(request)?;
+    let reply = control.borrow().handle_request(env.now(), &request);
+    Ok(match reply {
+        Some(reply) => reply,
+        None => ask_workers(control, request).await,
+    })
+}
+
 /// What the workers say.
-async fn ask_workers(control: &Rc<RefCell<Control>>, request: Request) -> Reply {
-    const LOOK_AGAIN: Duration = Duration::from_millis(1);
+async fn ask_workers(control: &RefCell<Control>, request: Request) -> Reply {
     let question = control.borrow_mut().ask_workers(request);
+    let reply = in_time(|| control.borrow_mut().answer(question)).await;
+    control.borrow_mut().forget(question);
+    reply
+}
+
+async fn change_port(control: &RefCell<Control>, request: &PortRequest) -> Reply {
+    let begun = control.borrow_mut().change_port(request);
+    let reply = |ended: Result<String, String>| ended.map_or_else(Reply::Error, Reply::Done);
+    match begun {
+        Ok(port) => in_time(|| control.borrow_mut().port_answer(port).map(reply)).await,
+        Err(why) => Reply::Error(why),
+    }
+}
+
+/// What `answer` gives once the workers have done their part.
+async fn in_time(mut answer: impl FnMut() -> Option<Reply>) -> Reply {
+    const LOOK_AGAIN: Duration = Duration::from_millis(1);
     for _ in 0..PATIENCE.as_millis() / LOOK_AGAIN.as_millis() {
-        if let Some(reply) = control.borrow_mut().answer(question) {
+        if let Some(reply) = answer() {
             return reply;
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }
-    control.borrow_mut().forget(question);
     Reply::Error("a worker does not answer".into())
 }

@@ -46,7 +46,7 @@ impl Control {
     }
 
     pub(crate) fn port_reports(&self) -> Vec<PortReport> {
-        let report = |(at, (port, info)): (usize, (&config::Port, &super::PortInfo))| {
+        let report = |(at, (port, info)): (usize, (&config::Port, &super::Port))| {
             let count = |of: fn(&l2l3::router::PortCounters) -> u64| {
                 self.workers.iter().filter_map(|worker| worker.counters.ports.get(at)).map(of).sum()
             };
@@ -65,7 +65,9 @@ impl Control {
                 tx_queues: info.tx_queues,
                 rx: count(|counters| counters.rx.get()),
                 tx: count(|counters| counters.tx.get()),
-                status: info.handle.status(),
+                state: info.state(),
+                reopened: info.reopened,
+                status: info.handle.as_ref().map(|handle| handle.status()).unwrap_or_default(),
             }
         };
         self.config.ports.iter().zip(&self.ports).enumerate().map(report).collect()

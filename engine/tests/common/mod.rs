@@ -6,18 +6,18 @@ pub(crate) mod peer;
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use config::{Config, Machine};
 use engine::api::{NeighbourReport, PortStatus, Reply, Request, Route};
 use engine::app::{Services, StartError};
 use engine::control::{Control, PortInfo};
-use engine::device::{Device, Env, PortHandle};
+use engine::device::{Device, Env, Opened, Opener, PortHandle};
 use engine::host::Programs;
-use engine::link::Wake;
-use engine::run::{Common, workers};
+use engine::link::{Queue, Wake};
+use engine::run::{Common, Crew, crew};
 use engine::worker::{Apps, Egress, Worker, WorkerIo};
 use l2l3::forward::Isa;
 use l2l3::interface::PortId;
@@ -99,9 +99,9 @@ impl Env for SimEnv {
     }
 }
 
-/// A port whose device can be pulled out.
+/// A port whose device can be pulled out, and whose peer can vanish.
 #[derive(Clone, Default)]
-pub(crate) struct SimPort(pub(crate) Arc<AtomicBool>);
+pub(crate) struct SimPort(pub(crate) Arc<AtomicBool>, pub(crate) Arc<AtomicBool>);
 
 impl PortHandle for SimPort {
     fn status(&self) -> PortStatus {
@@ -110,6 +110,65 @@ impl PortHandle for SimPort {
 
     fn is_removed(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    fn has_lost_peer(&self) -> bool {
+        self.1.load(Ordering::Relaxed)
+    }
+}
+
+/// Opens pipes, by queue as they were at start.
+#[derive(Clone, Default)]
+pub(crate) struct SimOpener(pub(crate) Arc<Mutex<Opening>>);
+
+/// What an opener is to do, and has done.
+#[derive(Default)]
+pub(crate) struct Opening {
+    /// By port: the worker of each receive queue, and of each transmit queue.
+    queues: Vec<(Vec<usize>, Vec<usize>)>,
+    /// Why it refuses all devices.
+    pub(crate) refusal: Option<String>,
+    /// What was done: `open a net_null0`, `reset a`, `close a`, with numbers for names.
+    pub(crate) done: Vec<String>,
+    /// What was opened, until the test takes it.
+    pub(crate) opened: Vec<(usize, SimPort, Wire)>,
+}
+
+impl Opening {
+    fn open(&mut self, port: PortId, what: String) -> Result<Opened<SimDevice>, String> {
+        self.done.push(what);
+        if let Some(refusal) = &self.refusal {
+            return Err(refusal.clone());
+        }
+        let at = usize::from(port.0);
+        let (mut wire, mut queues) = (Wire { to: vec![], from: vec![] }, vec![]);
+        for &worker in &self.queues[at].0 {
+            let (to, queue) = pipe(PIPE);
+            wire.to.push(to);
+            queues.push((worker, Queue::Rx(port, queue)));
+        }
+        for &worker in &self.queues[at].1 {
+            let (queue, from) = pipe(PIPE);
+            wire.from.push(from);
+            queues.push((worker, Queue::Tx(port, Tx::Prompt(queue))));
+        }
+        let handle = SimPort::default();
+        self.opened.push((at, handle.clone(), wire));
+        Ok(Opened { handle: Box::new(handle), queues })
+    }
+}
+
+impl Opener<SimDevice> for SimOpener {
+    fn open(&mut self, port: PortId, device: &str, _mac: MacAddr) -> Result<Opened<SimDevice>, String> {
+        self.0.lock().unwrap().open(port, format!("open {} {device}", port.0))
+    }
+
+    fn reset(&mut self, port: PortId, _mac: MacAddr) -> Result<Opened<SimDevice>, String> {
+        self.0.lock().unwrap().open(port, format!("reset {}", port.0))
+    }
+
+    fn close(&mut self, port: PortId) {
+        self.0.lock().unwrap().done.push(format!("close {}", port.0));
     }
 }
 
@@ -127,6 +186,7 @@ pub(crate) struct Parts {
     pub(crate) ports: Vec<PortInfo>,
     pub(crate) handles: Vec<SimPort>,
     pub(crate) io: Vec<WorkerIo<SimDevice>>,
+    pub(crate) opener: SimOpener,
     pub(crate) wires: Vec<Wire>,
     pub(crate) pool: SimPool,
 }
@@ -183,6 +243,7 @@ pub(crate) fn parts(config: Config) -> Parts {
     let mut io: Vec<_> =
         (0..count).map(|_| WorkerIo { rx: vec![], tx: vec![], pool: pool.clone() }).collect();
     let (mut wires, mut ports) = (vec![], vec![]);
+    let mut opening = Opening::default();
     for (at, port) in config.ports.iter().enumerate() {
         let queues = |asked: Option<u16>| asked.map_or(count, |n| usize::from(n).min(count));
         let (rx, tx) = (queues(port.rx_queues), queues(port.tx_queues));
@@ -204,10 +265,12 @@ pub(crate) fn parts(config: Config) -> Parts {
             }
         }
         wires.push(wire);
+        opening.queues.push(((0..rx).collect(), (0..tx).collect()));
         let handle = Box::new(handles[at].clone());
         ports.push(PortInfo { mac: port_mac(at), rx_queues: rx as u16, tx_queues: tx as u16, handle });
     }
-    Parts { config, ports, handles, io, wires, pool }
+    let opener = SimOpener(Arc::new(Mutex::new(opening)));
+    Parts { config, ports, handles, io, opener, wires, pool }
 }
 
 /// Frames a port sent: when, by which queue, and what.
@@ -276,6 +339,7 @@ pub(crate) struct Net {
     pub(crate) workers: Vec<Running>,
     pub(crate) wires: Vec<Wire>,
     pub(crate) handles: Vec<SimPort>,
+    pub(crate) opener: SimOpener,
     /// With the port of each.
     pub(crate) hosts: Vec<(usize, Host)>,
     /// Hosts (by their place above) that do not hear anything for now.
@@ -336,7 +400,7 @@ impl Net {
         apps: impl Fn() -> Apps<SimDevice>,
         mut device: impl FnMut(&Clock, SimTx) -> Tx,
     ) -> Result<Net, StartError> {
-        let Parts { config, ports, handles, mut io, wires, pool } = parts(config(text));
+        let Parts { config, ports, handles, mut io, opener, wires, pool } = parts(config(text));
         let clock = Clock::new();
         clock.advance(Duration::from_secs(1));
         for egress in io.iter_mut().flat_map(|io| &mut io.tx) {
@@ -349,13 +413,13 @@ impl Net {
         let mut control = Control::new(config, ports, None, clock.now(), 7).unwrap();
         let (rss_key, secret) = (RssKey::SYMMETRIC, *b"a secret of ours");
         let common = Common { wake, rss_key, seed: 7, secret, isa, now: clock.now() };
-        let (workers, infos) = workers::<SimDevice>(&control, io, &common);
+        let Crew { workers, infos, queues } = crew::<SimDevice>(&control, io, &common);
         let start = |mut worker: Worker<SimDevice>| {
             let programs = worker.start(apps(), clock.now())?;
             Ok(Running { worker, programs })
         };
         let workers = workers.into_iter().map(start).collect::<Result<_, _>>()?;
-        control.attach(clock.now(), infos);
+        control.attach(clock.now(), infos, queues, Box::new(opener.clone()));
         Ok(Net {
             clock,
             pool,
@@ -363,6 +427,7 @@ impl Net {
             workers,
             wires,
             handles,
+            opener,
             hosts: vec![],
             deaf: BTreeSet::new(),
             crowds: BTreeSet::new(),

@@ -215,7 +215,7 @@ fn flood(packet: &[u8], setup: Setup) -> Rig {
 #[test]
 fn every_reason_of_the_router_is_provoked() {
     // The worker and the owners of TCP and UDP have these.
-    let elsewhere = [UdpMalformed, UdpNoPort, UdpFull, TcpMalformed, TcpNoPort];
+    let elsewhere = [UdpMalformed, UdpNoPort, UdpFull, TcpMalformed, TcpNoPort, PortRemoved];
     let mut seen: BTreeSet<DropReason> = frames().into_iter().map(|(_, _, reason)| reason).collect();
     for (reason, story) in stories() {
         println!("{reason}");

@@ -140,6 +140,7 @@ drop_reasons! {
     ReassemblyTimeout "reassembly-timeout" Reassembly Expected "A fragment of the datagram did not arrive in time.";
     SteerFull "steer-full" Steer Overload "The ring to the core that owns the flow, or the port, was full.";
     TxFull "tx-full" Tx Overload "The port's transmit queue was full.";
+    PortRemoved "port-removed" Tx Expected "The port has no device: it was removed, or waits for its peer to listen again.";
     NoFrame "no-frame" Tx Overload "The frame pool was empty when a fragment was to be made.";
 }
 

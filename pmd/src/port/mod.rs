@@ -1,7 +1,8 @@
-//! A device, from opening to closing: `open`, `configure`, `start`, queues taken and dropped, `stop`.
+//! A device, from opening to closing: `open`, `configure`, `start`, queues taken and dropped, `stop` or `reset`.
 
 mod config;
 mod device;
+mod interrupts;
 mod netdev;
 mod rss;
 mod setup;
@@ -21,7 +22,7 @@ use crate::queue::{RxQueue, TxQueue};
 use dpdk_sys as sys;
 use netdev::NetDev;
 use state::{Phase, State};
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -64,11 +65,9 @@ impl Port {
             state: Mutex::default(),
             eal: eal.clone(),
         });
-        // SAFETY: EAL runs. The flag lives as long as the port, which unregisters before it goes.
-        let ret = unsafe {
-            sys::rte_eth_dev_callback_register(id, REMOVAL, Some(on_removal), shared.removed_flag())
-        };
-        shared.device_error("report its removal", ret)?;
+        // SAFETY: the flag lives as long as the port, which unregisters before it goes.
+        unsafe { interrupts::watch(id, &shared.removed) }
+            .map_err(|cause| shared.error("report its removal", cause))?;
         Ok(Port { shared })
     }
 
@@ -176,6 +175,21 @@ impl Port {
         self.shared.device_error("stop", unsafe { sys::rte_eth_dev_stop(self.shared.id) })?;
         state.phase = Phase::Stopped;
         Ok(())
+    }
+
+    /// Stops the port and has its driver set the device up afresh, if the driver can. It is to be configured again.
+    ///
+    /// # Errors
+    /// As [`Port::stop`].
+    pub fn reset(&self) -> Result<(), Error> {
+        self.stop()?;
+        let mut state = self.shared.lock();
+        state.phase = Phase::Open;
+        // SAFETY: stopped, so that nobody has its queues.
+        match Errno::check(unsafe { sys::rte_eth_dev_reset(self.shared.id) }) {
+            Err(cause) if !cause.is_unsupported() => Err(self.shared.error("be reset", cause)),
+            _ => Ok(()),
+        }
     }
 
     /// Gives out a receive queue, to be polled by one thread. Dropping it gives it back.
@@ -327,10 +341,6 @@ impl Shared {
         }
     }
 
-    fn removed_flag(&self) -> *mut c_void {
-        (&raw const self.removed).cast_mut().cast()
-    }
-
     fn error(&self, what: &'static str, cause: Errno) -> Error {
         Error::Device { device: self.name.clone(), what, cause }
     }
@@ -347,36 +357,14 @@ impl Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         let device = device::device_of(self.id);
-        // SAFETY: the last handle is gone, so that nobody has a queue. Unregistering is refused while the
-        // callback runs, after which the flag is not used any more.
+        interrupts::unwatch(self.id, &self.removed);
+        interrupts::let_pass();
+        // SAFETY: the last handle is gone, so that nobody has a queue.
         unsafe {
-            while sys::rte_eth_dev_callback_unregister(
-                self.id,
-                REMOVAL,
-                Some(on_removal),
-                self.removed_flag(),
-            ) == -libc::EAGAIN
-            {
-                std::thread::yield_now();
-            }
             sys::rte_eth_dev_stop(self.id);
             sys::rte_eth_dev_close(self.id);
         }
         self.eal.release_port(self.id);
         device::detach(device);
     }
-}
-
-const REMOVAL: sys::rte_eth_event_type = sys::rte_eth_event_type_RTE_ETH_EVENT_INTR_RMV;
-
-/// DPDK calls this on its interrupt thread.
-unsafe extern "C" fn on_removal(
-    _port: u16,
-    _event: sys::rte_eth_event_type,
-    flag: *mut c_void,
-    _param: *mut c_void,
-) -> c_int {
-    // SAFETY: the flag of a port that has not yet unregistered.
-    unsafe { &*flag.cast::<AtomicBool>() }.store(true, Ordering::Release);
-    0
 }

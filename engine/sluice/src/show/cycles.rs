@@ -1,16 +1,15 @@
 //! Where the workers' cycles go, as a table.
 
-use std::path::Path;
 use std::time::Duration;
 
 use engine::api::{CyclesReport, Reply, Request, StageReport};
 
-use super::{Show, print, question};
+use super::{Show, print};
 use crate::table::table;
 
 /// Shows what is measured from now on until `time` has passed.
-pub(super) fn over(socket: &Path, time: Duration, show: &Show) -> Result<(), String> {
-    let reports = || match question(socket, &Request::Cycles)?.1 {
+pub(super) fn over(time: Duration, show: &Show) -> Result<(), String> {
+    let reports = || match show.router.ask(&Request::Cycles)?.1 {
         Reply::Cycles(reports) => Ok(reports),
         other => Err(format!("the router answers something else: {other:?}")),
     };

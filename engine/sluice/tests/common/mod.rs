@@ -203,6 +203,21 @@ impl Router {
         output(Command::new(SLUICE).arg("show").args(args).arg("--socket").arg(self.home.socket()))
     }
 
+    /// `sluice port`, as its words are.
+    pub(crate) fn port(&self, args: &str) -> Output {
+        let mut command = Command::new(SLUICE);
+        command.arg("port").args(args.split(' ')).arg("--socket").arg(self.home.socket());
+        output(&mut command)
+    }
+
+    /// `sluice port`, which must succeed. Gives what it printed.
+    #[track_caller]
+    pub(crate) fn change_port(&self, args: &str) -> String {
+        let done = self.port(args);
+        assert!(done.status.success() && done.stderr.is_empty(), "{args}: {done:?}\n{}", self.log());
+        String::from_utf8(done.stdout).unwrap()
+    }
+
     /// `sluice show` as a table.
     pub(crate) fn show(&self, args: &[&str]) -> String {
         let shown = self.show_raw(args);
@@ -274,6 +289,21 @@ impl Drop for Router {
         // An empty folder, which DPDK makes and a killed router leaves.
         let _removed = fs::remove_dir(format!("/var/run/dpdk/{}", self.home.name));
     }
+}
+
+/// Packet buffers in use once nothing is under way: what is seen three times in a row.
+pub(crate) fn idle_buffers(router: &Router) -> u64 {
+    let count = || router.ask(&["ports"])[0]["status"]["buffers_in_use"].as_u64().unwrap();
+    let (mut last, mut same) = (count(), 0);
+    let settled = || {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = count();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        same == 3
+    };
+    assert!(within(Duration::from_secs(20), settled), "packet buffers come and go");
+    last
 }
 
 fn file_name(path: &Path) -> &str {

@@ -34,6 +34,11 @@ impl Net {
         Host { namespace: format!("{}-r", self.prefix) }
     }
 
+    /// A host that was made before.
+    pub(crate) fn host(&self, tag: &str) -> Host {
+        Host { namespace: format!("{}-{tag}", self.prefix) }
+    }
+
     fn namespace(&self, tag: &str) -> Host {
         let host = Host { namespace: format!("{}-{tag}", self.prefix) };
         let ns = &host.namespace;

@@ -32,7 +32,7 @@ pub use clock::{TscClock, ticks};
 pub use eal::Eal;
 pub use error::{Errno, Error};
 pub use hugetable::HugeTable;
-pub use mbuf::{Mbuf, TxChecksum};
+pub use mbuf::Mbuf;
 pub use mempool::{HEADROOM, MAX_CACHE, Mempool, PoolHandle};
 pub use payload::MbufPayload;
 pub use port::{Capabilities, Granted, Link, Port, PortConfig, PortInfo, PortStats, Rss};

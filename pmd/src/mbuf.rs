@@ -7,7 +7,7 @@ use std::fmt;
 use std::mem;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use wire::{Frame, NoRoom, RxFlags};
+use wire::{Frame, NoRoom, OpenChecksum, RxFlags, Transport};
 
 /// A frame: a chain of DPDK mbufs, of which this is the owner. It is one pointer, so that a slice of
 /// these is what DPDK's burst functions take; it moves and is never shared; dropping it gives every
@@ -47,36 +47,19 @@ pub(crate) fn expect_chains() {
     }
 }
 
+/// Whether any frame of this process may have an open checksum: none was made so far.
+static OPEN: AtomicBool = AtomicBool::new(false);
+
+/// Whether frames have to be looked at before they go to a device that fills in no checksums.
+#[inline(always)]
+pub(crate) fn may_be_open() -> bool {
+    OPEN.load(Ordering::Relaxed)
+}
+
 /// Says how a segment's bytes lie: not what the device said, and not to be forgotten.
 const LAYOUT_FLAGS: u64 = sys::SL_MBUF_F_EXTERNAL | sys::SL_MBUF_F_INDIRECT;
 
-/// Checksums that the device is to fill in as it sends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum TxChecksum {
-    /// The IPv4 header's. Its field must be zero.
-    Ipv4,
-    /// The IPv4 header's and TCP's, whose field must hold the pseudo-header's sum.
-    Ipv4Tcp,
-    /// The IPv4 header's and UDP's, whose field must hold the pseudo-header's sum.
-    Ipv4Udp,
-}
-
 impl Mbuf {
-    /// Asks the device for checksums, where [`Granted`](crate::Granted) has them. The Ethernet header
-    /// with its tags is `l2_len` bytes long (below 128), the IPv4 header `l3_len` (below 64).
-    #[inline]
-    pub fn request_checksum(&mut self, wanted: TxChecksum, l2_len: u8, l3_len: u8) {
-        let l4 = match wanted {
-            TxChecksum::Ipv4 => 0,
-            TxChecksum::Ipv4Tcp => sys::SL_MBUF_F_TX_TCP_CKSUM,
-            TxChecksum::Ipv4Udp => sys::SL_MBUF_F_TX_UDP_CKSUM,
-        };
-        debug_assert!(l2_len < 128 && l3_len < 64);
-        let flags = sys::SL_MBUF_F_TX_IPV4 | sys::SL_MBUF_F_TX_IP_CKSUM | l4;
-        self.0.set_ol_flags(self.0.ol_flags() | flags);
-        self.0.set_tx_offload(u64::from(l2_len) | u64::from(l3_len) << sys::SL_L3_LEN_SHIFT);
-    }
-
     /// The DPDK port that received the frame.
     #[inline(always)]
     pub fn port(&self) -> u16 {
@@ -208,6 +191,20 @@ impl Frame for Mbuf {
         usize::from(self.0.nb_segs())
     }
 
+    #[inline]
+    fn chunk(&self, offset: usize) -> &[u8] {
+        let mut skip = offset;
+        for segment in self.walk() {
+            // SAFETY: a segment of this frame's chain, which is borrowed.
+            let bytes = unsafe { segment.bytes() };
+            if skip < bytes.len() {
+                return &bytes[skip..];
+            }
+            skip -= bytes.len();
+        }
+        &[]
+    }
+
     fn copy_out(&self, offset: usize, out: &mut [u8]) -> usize {
         let mut skip = offset;
         let mut copied = 0;
@@ -316,6 +313,39 @@ impl Frame for Mbuf {
     #[inline(always)]
     fn rss_hash(&self) -> u32 {
         self.0.rss()
+    }
+
+    #[inline]
+    fn set_open_checksum(&mut self, open: OpenChecksum) {
+        let OpenChecksum { transport, l2_len, l3_len, l4_len } = open;
+        debug_assert!(l2_len < 128);
+        // Written once: the workers read it at every burst.
+        if !may_be_open() {
+            OPEN.store(true, Ordering::Relaxed);
+        }
+        let l4 = match transport {
+            Transport::Tcp => sys::SL_MBUF_F_TX_TCP_CKSUM,
+            Transport::Udp => sys::SL_MBUF_F_TX_UDP_CKSUM,
+        };
+        self.0.set_ol_flags(self.0.ol_flags() | sys::SL_MBUF_F_TX_IPV4 | l4);
+        self.0.set_tx_offload(
+            u64::from(l2_len)
+                | u64::from(l3_len) << sys::SL_L3_LEN_SHIFT
+                | u64::from(l4_len) << sys::SL_L4_LEN_SHIFT,
+        );
+    }
+
+    #[inline]
+    fn open_checksum(&self) -> Option<OpenChecksum> {
+        let transport = match self.0.ol_flags() & sys::SL_MBUF_F_TX_L4_MASK {
+            sys::SL_MBUF_F_TX_TCP_CKSUM => Transport::Tcp,
+            sys::SL_MBUF_F_TX_UDP_CKSUM => Transport::Udp,
+            _ => return None,
+        };
+        let lens = self.0.tx_offload();
+        // Seven bits, nine, and eight.
+        let (l2_len, l3_len) = (lens as u8 & 0x7f, (lens >> sys::SL_L3_LEN_SHIFT) as u8);
+        Some(OpenChecksum { transport, l2_len, l3_len, l4_len: (lens >> sys::SL_L4_LEN_SHIFT) as u8 })
     }
 
     #[inline(always)]

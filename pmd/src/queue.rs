@@ -1,12 +1,13 @@
 //! A port's queues: a burst of frames is one call into DPDK.
 
 use crate::mbuf::Mbuf;
-use crate::port::{Direction, Port};
+use crate::port::{Direction, Granted, Port};
 use dpdk_sys as sys;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ptr;
 use wire::Frame;
+use wire::transport::fill_open_checksum;
 
 /// Marks what one thread at a time may look at.
 type NotSync = PhantomData<Cell<()>>;
@@ -46,8 +47,8 @@ pub struct RxQueue {
 pub struct TxQueue {
     port_id: u16,
     queue: u16,
-    /// Whether the device takes frames of several segments.
-    multi_segs: bool,
+    /// What the device does with what is sent.
+    granted: Granted,
     port: Port,
     not_sync: NotSync,
 }
@@ -69,8 +70,8 @@ impl RxQueue {
 }
 
 impl TxQueue {
-    pub(crate) fn new(port: Port, queue: u16, multi_segs: bool) -> Self {
-        TxQueue { port_id: port.id(), queue, multi_segs, port, not_sync: PhantomData }
+    pub(crate) fn new(port: Port, queue: u16, granted: Granted) -> Self {
+        TxQueue { port_id: port.id(), queue, granted, port, not_sync: PhantomData }
     }
 
     /// The port that it is of.
@@ -108,7 +109,10 @@ impl wire::TxQueue for TxQueue {
     /// that does not fit its first segment is not taken, nor are those behind it.
     #[inline]
     fn tx_burst(&mut self, frames: &mut Vec<Mbuf>) -> usize {
-        let ready = if self.multi_segs || !crate::mbuf::may_be_chained() {
+        if !self.granted.tx_l4_checksum && crate::mbuf::may_be_open() {
+            frames.iter_mut().for_each(fill_open_checksum);
+        }
+        let ready = if self.granted.multi_segs || !crate::mbuf::may_be_chained() {
             frames.len()
         } else {
             join_segments(frames)

@@ -127,7 +127,8 @@ mod tests {
     fn written(reset: &SegmentOut) -> [u8; 40] {
         let mut out = [0xee; 40];
         Packet::<Bytes> { segment: *reset, ip: Settings::default().ip(&Config::default()), payload: None }
-            .write_headers(&mut out, wire::checksum::Sum::new());
+            .write_headers(&mut out);
+        wire::Transport::Tcp.fill(&mut out[20..]);
         out
     }
 

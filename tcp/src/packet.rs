@@ -2,9 +2,9 @@
 
 use std::net::SocketAddrV4;
 
-use wire::checksum::{Sum, pseudo_header};
+use wire::checksum::pseudo_header;
 use wire::ipv4::protocol;
-use wire::{IntoBytes, Ipv4Header, Payload, TcpFlags, TcpHeader, U16, U32};
+use wire::{IntoBytes, Ipv4Header, Payload, TcpFlags, TcpHeader, Transport, U16, U32};
 
 use crate::send::Pieces;
 use crate::{Options, SeqNumber, UnscaledWindow};
@@ -90,15 +90,14 @@ impl<B: Payload> Packet<'_, B> {
         Ipv4Header::LEN + TcpHeader::LEN + self.segment.options.len()
     }
 
-    /// Writes both headers, checksums included, into the first [`headers_len`](Self::headers_len) bytes of
-    /// `out`. `payload` is the sum of the data, which may lie behind them, or elsewhere. The identification is 0
-    /// (RFC 6864 section 4.1: a packet that may not be fragmented needs none; one that may and is, will not be
-    /// told from the next).
+    /// Writes both headers into the first [`headers_len`](Self::headers_len) bytes of `out`. The TCP checksum is
+    /// left open ([`wire::OpenChecksum`]). The identification is 0 (RFC 6864 section 4.1: a packet that may not be
+    /// fragmented needs none; one that may and is, will not be told from the next).
     ///
     /// # Panics
     /// If `out` is shorter than that.
     #[inline]
-    pub fn write_headers(&self, out: &mut [u8], payload: Sum) {
+    pub fn write_headers(&self, out: &mut [u8]) {
         let SegmentOut { src, dst, options, .. } = &self.segment;
         let (ip_out, tcp_out) = out.split_at_mut(Ipv4Header::LEN);
         let (header_out, options_out) = tcp_out.split_at_mut(TcpHeader::LEN);
@@ -111,13 +110,12 @@ impl<B: Payload> Packet<'_, B> {
         ipv4.fill_checksum();
         ip_out.copy_from_slice(ipv4.as_bytes());
 
-        header_out.copy_from_slice(self.tcp_header(header_len).as_bytes());
-        let pseudo = pseudo_header(*src.ip(), *dst.ip(), protocol::TCP, len as u16);
-        let sum = pseudo.add_bytes(&tcp_out[..header_len]);
-        tcp_out[16..18].copy_from_slice(&sum.add_sum(payload).finish().to_be_bytes());
+        let mut tcp = self.tcp_header(header_len);
+        tcp.checksum = U16::new(pseudo_header(*src.ip(), *dst.ip(), protocol::TCP, len as u16).partial());
+        header_out.copy_from_slice(tcp.as_bytes());
     }
 
-    /// Appends the whole packet to `out`, payload and all: for who has no frames.
+    /// Appends the whole packet to `out`, payload, checksum and all: for who has no frames.
     pub fn copy_to(&self, out: &mut Vec<u8>) {
         let start = out.len();
         let data = start + self.headers_len();
@@ -127,8 +125,8 @@ impl<B: Payload> Packet<'_, B> {
             content.copy_out(offset, &mut out[at..at + len]);
             at += len;
         }
-        let sum = Sum::new().add_bytes(&out[data..]);
-        self.write_headers(&mut out[start..], sum);
+        self.write_headers(&mut out[start..]);
+        Transport::Tcp.fill(&mut out[start + Ipv4Header::LEN..]);
     }
 
     fn tcp_header(&self, len: usize) -> TcpHeader {

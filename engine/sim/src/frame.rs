@@ -7,7 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wire::{Frame, FramePool, MAX_REFERENCE, NoRoom, RxFlags};
+use wire::{Frame, FramePool, MAX_REFERENCE, NoRoom, OpenChecksum, RxFlags};
 
 use crate::payload::SimPayload;
 use crate::segment::{Segment, Store};
@@ -136,6 +136,17 @@ impl Frame for SimFrame {
         self.iter_segments().count()
     }
 
+    fn chunk(&self, offset: usize) -> &[u8] {
+        let mut skip = offset;
+        for data in self.iter_segments() {
+            if skip < data.len() {
+                return &data[skip..];
+            }
+            skip -= data.len();
+        }
+        &[]
+    }
+
     fn copy_out(&self, offset: usize, out: &mut [u8]) -> usize {
         let (mut skip, mut done) = (offset, 0);
         for data in self.iter_segments() {
@@ -217,6 +228,15 @@ impl Frame for SimFrame {
 
     fn clear_flags(&mut self) {
         self.head_mut().flags = RxFlags::default();
+        self.head_mut().open_checksum = None;
+    }
+
+    fn set_open_checksum(&mut self, open: OpenChecksum) {
+        self.head_mut().open_checksum = Some(open);
+    }
+
+    fn open_checksum(&self) -> Option<OpenChecksum> {
+        self.head().open_checksum
     }
 
     fn into_payload(self, offset: usize, len: usize) -> SimPayload {
@@ -426,6 +446,8 @@ mod tests {
                     let bytes = self.bytes();
                     let expected = &bytes[(*offset).min(bytes.len())..(offset + n).min(bytes.len())];
                     assert_eq!(&out[..copied], expected);
+                    assert!(bytes[(*offset).min(bytes.len())..].starts_with(frame.chunk(*offset)));
+                    assert_eq!(frame.chunk(*offset).is_empty(), *offset >= bytes.len());
                 }
             }
         }

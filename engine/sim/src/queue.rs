@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use wire::transport::fill_open_checksum;
 use wire::{Frame, RxQueue, TxQueue};
 
 use crate::frame::{SimFrame, SimPool};
@@ -196,8 +197,14 @@ impl Bounded {
         if self.frames.len() == self.capacity {
             return Err(frame);
         }
-        self.frames.push_back(frame);
+        self.put(frame);
         Ok(())
+    }
+
+    /// What was sent leaves with its checksum.
+    fn put(&mut self, mut frame: SimFrame) {
+        fill_open_checksum(&mut frame);
+        self.frames.push_back(frame);
     }
 
     /// Pushes, at the cost of the oldest.
@@ -206,13 +213,13 @@ impl Bounded {
             self.frames.pop_front();
         }
         if self.capacity > 0 {
-            self.frames.push_back(frame);
+            self.put(frame);
         }
     }
 
     fn take_from(&mut self, frames: &mut Vec<SimFrame>) -> usize {
         let n = frames.len().min(self.capacity - self.frames.len());
-        self.frames.extend(frames.drain(..n));
+        frames.drain(..n).for_each(|frame| self.put(frame));
         n
     }
 
@@ -231,7 +238,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire::FramePool;
+    use crate::builder::checksum;
+    use wire::{FramePool, OpenChecksum, Transport};
 
     fn numbered(pool: &SimPool, numbers: std::ops::Range<u8>) -> Vec<SimFrame> {
         numbers.map(|n| pool.frame_from(&[n]).unwrap()).collect()
@@ -267,6 +275,24 @@ mod tests {
         assert_eq!(rx.pop().unwrap().data(), [5]);
         drop((tx, rx, frames, out, refused));
         assert!(pool.is_full());
+    }
+
+    #[test]
+    fn open_checksums_are_filled_in() {
+        let pool = SimPool::new(16, 64);
+        let (mut tx, mut rx) = pipe(1);
+        // Four bytes and a UDP header.
+        let open = OpenChecksum { transport: Transport::Udp, l2_len: 1, l3_len: 3, l4_len: 8 };
+        let frame = || {
+            let mut frame = pool.frame_from(&[1, 2, 3, 4, 0, 1, 0, 2, 0, 10, 0, 0, 5, 6]).unwrap();
+            frame.set_open_checksum(open);
+            frame
+        };
+        let mut frames = vec![frame(), frame()];
+        assert_eq!(tx.tx_burst(&mut frames), 1);
+        assert_eq!(frames[0].data()[10..12], [0, 0], "what the device did not take is as it was");
+        let sent = rx.pop().unwrap();
+        assert_eq!((checksum(&sent.data()[4..]), sent.open_checksum()), (0, None));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wire::RxFlags;
+use wire::{OpenChecksum, RxFlags};
 
 use crate::frame::{HEADROOM, POISON};
 
@@ -23,6 +23,7 @@ pub(crate) struct Segment {
     pub(crate) flags: RxFlags,
     pub(crate) vlan_tci: u16,
     pub(crate) rss_hash: u32,
+    pub(crate) open_checksum: Option<OpenChecksum>,
 }
 
 /// Memory that is not the segment's own.
@@ -101,6 +102,7 @@ impl Segment {
     pub(crate) fn copy_from(&mut self, other: &Segment) {
         (self.start, self.end) = (other.start, other.end);
         (self.flags, self.vlan_tci, self.rss_hash) = (other.flags, other.vlan_tci, other.rss_hash);
+        self.open_checksum = other.open_checksum;
         match &other.reference {
             Some(reference) => self.reference = Some(reference.clone()),
             None => self.data_mut().copy_from_slice(other.data()),
@@ -177,6 +179,7 @@ impl Store {
                 flags: RxFlags::default(),
                 vlan_tci: 0,
                 rss_hash: 0,
+                open_checksum: None,
             })
         };
         let shelves = Shelves {
@@ -192,6 +195,7 @@ impl Store {
         segment.start = HEADROOM;
         segment.end = HEADROOM;
         segment.flags = RxFlags::default();
+        segment.open_checksum = None;
         segment.home = Some(Arc::clone(self));
         Some(segment)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wire::{Instant, TxQueue};
+use wire::{Frame, Instant, TxQueue};
 
 use crate::clock::Clock;
 use crate::frame::{SimFrame, SimPool};
@@ -68,8 +68,11 @@ impl TxQueue for SlowTx {
         for frame in frames.drain(..taken) {
             let bytes = frame.to_vec();
             if !self.rng.chance(self.config.loss)
-                && let Some(copy) = self.copies.frame_from(&bytes)
+                && let Some(mut copy) = self.copies.frame_from(&bytes)
             {
+                if let Some(open) = frame.open_checksum() {
+                    copy.set_open_checksum(open);
+                }
                 // A wire that is full loses it.
                 drop(self.wire.push(copy));
             }
@@ -91,7 +94,7 @@ impl Drop for SlowTx {
 
 #[cfg(test)]
 mod tests {
-    use wire::{Frame, FramePool, Payload};
+    use wire::{FramePool, Payload};
 
     use super::*;
     use crate::queue::pipe;

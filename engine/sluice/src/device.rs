@@ -114,7 +114,6 @@ fn offloads(granted: &Granted) -> Vec<String> {
         ("vlan-strip", granted.vlan_strip),
         ("vlan-filter", granted.vlan_filter),
         ("scatter", granted.scatter),
-        ("tx-ip-checksum", granted.tx_ip_checksum),
         ("tx-l4-checksum", granted.tx_l4_checksum),
         ("multi-segs", granted.multi_segs),
         ("fast-free", granted.fast_free),

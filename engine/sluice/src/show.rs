@@ -200,7 +200,10 @@ pub(crate) fn ports(ports: &[PortReport]) -> String {
         "buffers",
         "addresses",
     ];
-    table(&heading, &[4, 6, 7, 8, 9, 10], ports.iter().map(row))
+    let in_use = ports.iter().filter(|port| !port.status.offloads.is_empty());
+    let offloads =
+        in_use.map(|port| format!("\noffloads of {}: {}", port.name, port.status.offloads.join(" ")));
+    table(&heading, &[4, 6, 7, 8, 9, 10], ports.iter().map(row)) + &offloads.collect::<String>()
 }
 
 fn routes(report: &RouteReport) -> String {

@@ -7,9 +7,11 @@ use l2l3::router::{Context, Router};
 use tcp::Content;
 use tcp::packet::{NoFrame, Output, Packet};
 use tcp::udp::{self, Transmit};
-use wire::checksum::Sum;
+use wire::UdpHeader;
 use wire::ipv4::protocol;
-use wire::{DropReason, Frame, FramePool, IntoBytes, Ipv4Header, NoRoom, Payload, U16, UdpHeader};
+use wire::{
+    DropReason, Frame, FramePool, IntoBytes, Ipv4Header, NoRoom, OpenChecksum, Payload, Transport, U16,
+};
 
 use super::Host;
 use crate::device::{Device, PayloadOf};
@@ -109,7 +111,7 @@ impl<'a, 'c, D: Device> Sender<'a, 'c, D> {
         let by_route = || self.router.source_towards(self.cx.fib, *destination.ip());
         let source_ip = if source.ip().is_unspecified() { by_route() } else { Some(*source.ip()) };
         let source = SocketAddrV4::new(source_ip.unwrap_or(*source.ip()), source.port());
-        let headers = udp::header(source, destination, &payload);
+        let headers = udp::header(source, destination, payload.len());
         let mut ipv4 =
             Ipv4Header::new(*source.ip(), *destination.ip(), protocol::UDP, headers.len() + payload.len());
         ipv4.id = U16::new(id);
@@ -120,7 +122,10 @@ impl<'a, 'c, D: Device> Sender<'a, 'c, D> {
         });
         let sent = written.and_then(|()| self.cx.pool.attach(&mut frame, &payload, 0, payload.len()));
         match sent {
-            Ok(()) => self.originate(frame, *destination.ip()),
+            Ok(()) => {
+                frame.set_open_checksum(open(Transport::Udp, UdpHeader::LEN));
+                self.originate(frame, *destination.ip());
+            }
             Err(_) => {
                 self.router.counters().originated.add(1);
                 self.router.discard(frame, DropReason::NoFrame);
@@ -129,32 +134,34 @@ impl<'a, 'c, D: Device> Sender<'a, 'c, D> {
     }
 
     /// Appends a segment's data: by reference, or, if it lies in too many pieces, copied. What can be produced
-    /// is made in place. Gives the sum of it.
-    fn append(&mut self, frame: &mut D::Frame, packet: &Packet<'_, PayloadOf<D>>) -> Result<Sum, NoRoom> {
+    /// is made in place.
+    fn append(&mut self, frame: &mut D::Frame, packet: &Packet<'_, PayloadOf<D>>) -> Result<(), NoRoom> {
         let parts = || packet.payload.iter().flat_map(Clone::clone);
         let segments: usize = parts().map(|(content, offset, len)| segments_of(content, offset, len)).sum();
         let by_reference = segments < MAX_SEGMENTS;
-        let (mut sum, mut copied) = (Sum::new(), 0);
+        let mut copied = 0;
         for (content, offset, len) in parts() {
             match content {
-                Content::Bytes(bytes) if by_reference => {
-                    self.cx.pool.attach(frame, bytes, offset, len)?;
-                    sum = sum.add_payload(bytes, offset, len);
-                }
+                Content::Bytes(bytes) if by_reference => self.cx.pool.attach(frame, bytes, offset, len)?,
                 Content::Static(bytes) if by_reference && self.cx.pool.can_refer(&bytes[offset..][..len]) => {
                     self.cx.pool.refer(frame, &bytes[offset..][..len])?;
-                    sum = sum.add_bytes(&bytes[offset..][..len]);
                 }
                 _ => {
-                    sum = append_made(frame, self.cx.pool, content, offset, len, sum)?;
+                    append_made(frame, self.cx.pool, content, offset, len)?;
                     let made = matches!(content, Content::Pulled(_));
                     copied += if made { 0 } else { len as u64 };
                 }
             }
         }
         self.copied += copied;
-        Ok(sum)
+        Ok(())
     }
+}
+
+/// The checksum of a frame that begins with an IPv4 header without options. Who sends it fills it in: the device,
+/// or else the router.
+fn open(transport: Transport, l4_len: usize) -> OpenChecksum {
+    OpenChecksum { transport, l2_len: 0, l3_len: Ipv4Header::LEN as u8, l4_len: l4_len as u8 }
 }
 
 /// In how many segments of its own a part of a content lies, at least.
@@ -172,15 +179,14 @@ fn segments_of<B: Payload>(content: &Content<B>, mut offset: usize, mut left: us
 }
 
 /// Writes `len` bytes of `content` from `offset` on to the end of `frame`, which grows by further segments as
-/// needed. Gives `sum` and theirs.
+/// needed.
 fn append_made<F: Frame, P: FramePool<Frame = F>>(
     frame: &mut F,
     pool: &mut P,
     content: &Content<F::Payload>,
     offset: usize,
     len: usize,
-    mut sum: Sum,
-) -> Result<Sum, NoRoom> {
+) -> Result<(), NoRoom> {
     let mut done = 0;
     while done < len {
         if frame.tailroom() == 0 {
@@ -190,12 +196,10 @@ fn append_made<F: Frame, P: FramePool<Frame = F>>(
         if n == 0 {
             return Err(NoRoom);
         }
-        let room = frame.append(n)?;
-        content.copy_out(offset + done, room);
-        sum = sum.add_bytes(room);
+        content.copy_out(offset + done, frame.append(n)?);
         done += n;
     }
-    Ok(sum)
+    Ok(())
 }
 
 impl<D: Device> Output<PayloadOf<D>> for Sender<'_, '_, D> {
@@ -203,8 +207,9 @@ impl<D: Device> Output<PayloadOf<D>> for Sender<'_, '_, D> {
     fn send(&mut self, packet: &Packet<'_, PayloadOf<D>>) -> Result<(), NoFrame> {
         let mut frame = self.alloc().ok_or(NoFrame)?;
         frame.append(packet.headers_len()).map_err(|_| NoFrame)?;
-        let sum = self.append(&mut frame, packet).map_err(|_| NoFrame)?;
-        packet.write_headers(frame.data_mut(), sum);
+        self.append(&mut frame, packet).map_err(|_| NoFrame)?;
+        packet.write_headers(frame.data_mut());
+        frame.set_open_checksum(open(Transport::Tcp, packet.headers_len() - Ipv4Header::LEN));
         self.originate(frame, *packet.segment.dst.ip());
         Ok(())
     }

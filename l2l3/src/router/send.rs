@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use wire::{DropReason, Frame, FramePool, FromBytes, Ipv4Header};
+use wire::{DropReason, Frame, FramePool, FromBytes, Ipv4Header, OpenChecksum};
 
 use super::{Context, Event, Router};
 use crate::adjacency::{Adjacency, Target};
@@ -14,7 +14,8 @@ use crate::interface::{IfaceId, PortId};
 use crate::neighbour::{Key, RequestTo};
 
 impl<F: Frame> Router<F> {
-    /// Sends a packet that was made here to `dst`. The frame begins at the IPv4 header.
+    /// Sends a packet that was made here to `dst`. The frame begins at the IPv4 header; its TCP or UDP checksum may be
+    /// open.
     pub fn originate<P: FramePool<Frame = F>>(&mut self, cx: &mut Context<'_, P>, frame: F, dst: Ipv4Addr) {
         self.counters.originated.add(1);
         self.send(cx, frame, dst);
@@ -74,7 +75,14 @@ impl<F: Frame> Router<F> {
             Ok(l2) => adjacency.write_l2(l2),
             Err(_) => return self.drop(frame, DropReason::NoFrame),
         }
+        let open = frame.open_checksum().map(|open| OpenChecksum { l2_len: l2_len as u8, ..open });
         frame.clear_flags();
+        match open {
+            Some(open) if fits => frame.set_open_checksum(open),
+            // No device looks beyond a fragment.
+            Some(open) => open.fill(&mut frame),
+            None => {}
+        }
         if fits {
             return self.enqueue(cx, adjacency.port(), frame);
         }

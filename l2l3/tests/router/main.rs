@@ -3,6 +3,7 @@
 
 mod arp;
 mod bad_input;
+mod checksums;
 mod drops;
 mod ecmp;
 mod errors;

@@ -25,6 +25,7 @@ use l2l3::router::{Bounds, Context, Delivery, Event, Output, Router, Steered, St
 use sim::builder::{self, ETHERTYPE_IPV4, Ipv4, UDP};
 use sim::dissect::{Body, Packet};
 use sim::{SimFrame, SimPool};
+use wire::transport::fill_open_checksum;
 use wire::{DropReason, Frame, FramePool, Instant, Ipv4Prefix, MacAddr, RssKey, RxFlags};
 
 pub(crate) const PORTS: usize = 3;
@@ -109,8 +110,10 @@ pub(crate) struct Rig {
 /// What one step let out.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Frames sent, by port.
+    /// Frames sent, by port, as they leave the device.
     pub(crate) tx: [Vec<Vec<u8>>; PORTS],
+    /// How many of them had an open checksum, which the device filled in.
+    pub(crate) filled: usize,
     pub(crate) events: Vec<Event>,
     /// Owner, port, frame.
     pub(crate) steered: Vec<(u16, PortId, SimFrame)>,
@@ -212,7 +215,11 @@ impl Rig {
             counters.tx.add(batch.len() as u64);
             // A driver may take it for a tag that it is to put in.
             assert!(batch.iter().all(|frame| frame.rx_flags().0 & RxFlags::VLAN_STRIPPED == 0));
-            sent.extend(batch.drain(..).map(|frame| frame.to_vec()));
+            for mut frame in batch.drain(..) {
+                seen.filled += usize::from(frame.open_checksum().is_some());
+                fill_open_checksum(&mut frame);
+                sent.push(frame.to_vec());
+            }
         }
         seen.events.append(&mut self.out.events);
         for Steered { owner, port, frame } in self.out.steered.drain(..) {

@@ -51,16 +51,16 @@ impl Sum {
     /// Adds `len` bytes of a chain from `offset` on, or those up to its end.
     #[must_use]
     pub fn add_frame<F: Frame>(mut self, frame: &F, offset: usize, len: usize) -> Self {
-        let first = frame.data().get(offset..).unwrap_or_default();
-        let first = &first[..first.len().min(len)];
-        self = self.add_bytes(first);
-        let (mut at, end) = (offset + first.len(), offset.saturating_add(len).min(frame.len()));
-        let mut chunk = [0; 1024];
-        while at < end {
-            let wanted = chunk.len().min(end - at);
-            let copied = frame.copy_out(at, &mut chunk[..wanted]).max(1);
-            self = self.add_bytes(&chunk[..copied]);
-            at += copied;
+        let (mut at, mut left) = (offset, len);
+        while left > 0 {
+            let chunk = frame.chunk(at);
+            let chunk = &chunk[..chunk.len().min(left)];
+            if chunk.is_empty() {
+                break;
+            }
+            self = self.add_bytes(chunk);
+            at += chunk.len();
+            left -= chunk.len();
         }
         self
     }
@@ -97,7 +97,15 @@ impl Sum {
     #[inline]
     #[must_use]
     pub fn finish(self) -> u16 {
-        u16::from_be(!fold(self.acc))
+        !self.partial()
+    }
+
+    /// The sum itself, in host order, not inverted: what the field of an open checksum holds
+    /// ([`OpenChecksum`](crate::OpenChecksum)).
+    #[inline]
+    #[must_use]
+    pub fn partial(self) -> u16 {
+        u16::from_be(fold(self.acc))
     }
 }
 

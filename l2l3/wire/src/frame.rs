@@ -5,6 +5,8 @@
 //! was given up for, and that other frames refer to behind a first segment of their own. Memory that stays
 //! for ever is referred to in the same way.
 
+use crate::transport::OpenChecksum;
+
 /// What the device said of a received frame.
 ///
 /// The bits are those of DPDK's `ol_flags`, so that a driver hands its word over as it is; a driver
@@ -77,6 +79,9 @@ pub trait Frame: Sized + Send {
     /// How many segments the chain has; at least one.
     fn segments(&self) -> usize;
 
+    /// The bytes from `offset` of the chain on, as many as lie together; none only at its end.
+    fn chunk(&self, offset: usize) -> &[u8];
+
     /// Copies bytes from `offset` of the chain on into `out`; gives how many there were.
     fn copy_out(&self, offset: usize, out: &mut [u8]) -> usize;
 
@@ -113,8 +118,15 @@ pub trait Frame: Sized + Send {
     /// The device's RSS hash, if [`RxFlags::RSS_HASH`].
     fn rss_hash(&self) -> u32;
 
-    /// Forgets what the device said, before the frame is sent as one of our own.
+    /// Forgets what the device said, before the frame is sent as one of our own; and an open checksum.
     fn clear_flags(&mut self);
+
+    /// Leaves a TCP or UDP checksum open, for whoever sends the frame: see [`OpenChecksum`]. The frame must have no
+    /// word of a device's any more.
+    fn set_open_checksum(&mut self, open: OpenChecksum);
+
+    /// The checksum that is open.
+    fn open_checksum(&self) -> Option<OpenChecksum>;
 
     /// Gives the frame up: `len` bytes from `offset` of the chain on, or those up to its end, become
     /// payload. The others are lost.
@@ -234,7 +246,8 @@ pub trait RxQueue: Send {
     fn rx_burst(&mut self, out: &mut Vec<Self::Frame>, max: usize) -> usize;
 }
 
-/// A device's transmit queue, filled by one worker. Not shared, not cloned.
+/// A device's transmit queue, filled by one worker. Not shared, not cloned. Open checksums ([`OpenChecksum`]) are filled
+/// in by the device, or, where it does not do that, by the queue.
 pub trait TxQueue: Send {
     /// The frames it sends.
     type Frame: Frame;

@@ -19,6 +19,7 @@ pub mod prefetch;
 pub mod tcp;
 pub mod time;
 pub mod toeplitz;
+pub mod transport;
 pub mod udp;
 
 pub use zerocopy;
@@ -37,4 +38,5 @@ pub use limit::TokenBucket;
 pub use tcp::{TcpFlags, TcpHeader, TcpView};
 pub use time::Instant;
 pub use toeplitz::{Reta, RssKey, Toeplitz};
+pub use transport::{OpenChecksum, Transport};
 pub use udp::UdpHeader;

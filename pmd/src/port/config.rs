@@ -26,10 +26,11 @@ pub struct PortConfig {
     pub rss_hash: bool,
     /// Whether the device is to check IPv4 header checksums.
     pub rx_ip_checksum: bool,
-    /// Whether the device is to check TCP and UDP checksums. Some vdevs do it in software.
+    /// Whether the device is to check TCP and UDP checksums.
     pub rx_l4_checksum: bool,
-    /// Whether the device may be asked for checksums of frames sent.
-    pub tx_checksum: bool,
+    /// Whether the device is to fill in open TCP and UDP checksums ([`wire::OpenChecksum`]). Those of IPv4 headers
+    /// are a few instructions, and are always there.
+    pub tx_l4_checksum: bool,
     /// Whether the device is to take VLAN tags off.
     pub vlan_strip: bool,
     /// VLANs whose frames are wanted, 1 to 4094. Most devices give those of all; virtio's gives no others.
@@ -44,7 +45,7 @@ pub struct PortConfig {
 }
 
 impl Default for PortConfig {
-    /// One queue each way of 1024 descriptors, MTU 1500, all offloads but those named "some" above.
+    /// One queue each way of 1024 descriptors, MTU 1500, all offloads but fast free.
     fn default() -> Self {
         PortConfig {
             rx_queues: 1,
@@ -57,8 +58,8 @@ impl Default for PortConfig {
             rss_key: None,
             rss_hash: true,
             rx_ip_checksum: true,
-            rx_l4_checksum: false,
-            tx_checksum: true,
+            rx_l4_checksum: true,
+            tx_l4_checksum: true,
             vlan_strip: true,
             vlans: Vec::new(),
             multi_segs: true,
@@ -114,9 +115,7 @@ pub struct Granted {
     pub vlan_filter: bool,
     /// The device was told to spread frames over several segments. Some drivers do so untold.
     pub scatter: bool,
-    /// IPv4 header checksums can be asked for.
-    pub tx_ip_checksum: bool,
-    /// TCP and UDP checksums can be asked for.
+    /// Open TCP and UDP checksums are filled in.
     pub tx_l4_checksum: bool,
     /// Frames of several segments can be sent.
     pub multi_segs: bool,
@@ -134,6 +133,13 @@ const MULTI_SEGS: &[&str] = &["net_null", "net_pcap"];
 /// leads nowhere, and none spreads flows over receive queues.
 const ONE_QUEUE: &[&str] = &["net_e1000_em"];
 
+/// Drivers that sum up in software what they say their devices do: slower than we.
+const SUMS_IN_SOFTWARE: &[&str] = &["net_tap", "net_vhost"];
+
+/// Drivers that, asked to check TCP and UDP checksums, give frames whose sender left them open. Such a frame cannot
+/// be forwarded as it is.
+const CHECKS_BY_TRUST: &[&str] = &["net_virtio", "net_virtio_user"];
+
 /// Drivers that have their devices drop frames of VLANs that are not named to them.
 const VLANS_BY_NAME: &[&str] = &["net_virtio"];
 
@@ -146,6 +152,14 @@ impl Capabilities {
         if ANY_SIZE.contains(&self.driver.as_str()) {
             self.max_mtu = u16::MAX;
         }
+        if SUMS_IN_SOFTWARE.contains(&self.driver.as_str()) {
+            self.rx_offloads &= !RX_CHECKSUM;
+            self.tx_offloads &= !TX_L4;
+        }
+        if CHECKS_BY_TRUST.contains(&self.driver.as_str()) {
+            self.rx_offloads &= !RX_L4;
+        }
+        self.offloads = Granted::of(self.rx_offloads, self.tx_offloads);
         self.offloads.multi_segs |= MULTI_SEGS.contains(&self.driver.as_str());
     }
 
@@ -165,7 +179,6 @@ impl Granted {
             vlan_strip: rx & sys::SL_ETH_RX_OFFLOAD_VLAN_STRIP != 0,
             vlan_filter: rx & sys::SL_ETH_RX_OFFLOAD_VLAN_FILTER != 0,
             scatter: rx & sys::SL_ETH_RX_OFFLOAD_SCATTER != 0,
-            tx_ip_checksum: tx & sys::SL_ETH_TX_OFFLOAD_IPV4_CKSUM != 0,
             tx_l4_checksum: tx & TX_L4 == TX_L4,
             multi_segs: tx & sys::SL_ETH_TX_OFFLOAD_MULTI_SEGS != 0,
             fast_free: tx & sys::SL_ETH_TX_OFFLOAD_MBUF_FAST_FREE != 0,
@@ -198,7 +211,7 @@ pub struct PortInfo {
 
 const RX_L4: u64 = sys::SL_ETH_RX_OFFLOAD_TCP_CKSUM | sys::SL_ETH_RX_OFFLOAD_UDP_CKSUM;
 const TX_L4: u64 = sys::SL_ETH_TX_OFFLOAD_TCP_CKSUM | sys::SL_ETH_TX_OFFLOAD_UDP_CKSUM;
-const TX_CHECKSUM: u64 = sys::SL_ETH_TX_OFFLOAD_IPV4_CKSUM | TX_L4;
+const RX_CHECKSUM: u64 = sys::SL_ETH_RX_OFFLOAD_IPV4_CKSUM | RX_L4;
 /// Flows to spread: those whose hash the software can compute as well.
 const RSS_TYPES: u64 = sys::SL_ETH_RSS_IPV4
     | sys::SL_ETH_RSS_FRAG_IPV4
@@ -236,7 +249,7 @@ impl Offloads {
                 | pick(hash, sys::SL_ETH_RX_OFFLOAD_RSS_HASH)
                 | pick(scatter, sys::SL_ETH_RX_OFFLOAD_SCATTER));
         let tx = device.tx_offloads
-            & (pick(config.tx_checksum, TX_CHECKSUM)
+            & (pick(config.tx_l4_checksum, TX_L4)
                 | pick(config.multi_segs, sys::SL_ETH_TX_OFFLOAD_MULTI_SEGS)
                 | pick(fast_free, sys::SL_ETH_TX_OFFLOAD_MBUF_FAST_FREE));
         let spread = config.rx_queues > 1 || rx & sys::SL_ETH_RX_OFFLOAD_RSS_HASH != 0;
@@ -297,6 +310,22 @@ mod tests {
     }
 
     #[test]
+    fn checksums_are_asked_of_devices_that_do_them() {
+        for (driver, rx_ip, rx_l4, tx_l4) in [
+            ("net_e1000_em", true, true, true),
+            ("net_virtio", true, false, true),
+            ("net_tap", false, false, false),
+        ] {
+            let mut device = Capabilities { driver: driver.into(), ..device(u64::MAX, u64::MAX, 0) };
+            device.know_better();
+            let granted = granted(&PortConfig::default(), &device);
+            let found = (granted.rx_ip_checksum, granted.rx_l4_checksum, granted.tx_l4_checksum);
+            assert_eq!(found, (rx_ip, rx_l4, tx_l4), "{driver}");
+            assert_eq!(device.offloads.tx_l4_checksum, tx_l4, "{driver}");
+        }
+    }
+
+    #[test]
     fn nothing_is_granted_that_the_device_lacks() {
         assert_eq!(granted(&PortConfig::default(), &device(0, 0, 0)), Granted::default());
     }
@@ -308,7 +337,7 @@ mod tests {
             rss_hash: false,
             rx_ip_checksum: false,
             rx_l4_checksum: false,
-            tx_checksum: false,
+            tx_l4_checksum: false,
             vlan_strip: false,
             multi_segs: false,
             fast_free: false,

@@ -207,8 +207,8 @@ impl Port {
     /// # Errors
     /// As [`Port::take_rx`].
     pub fn take_tx(&self, queue: u16) -> Result<TxQueue, Error> {
-        let multi_segs = self.take(Direction::Transmit, queue)?.multi_segs;
-        Ok(TxQueue::new(self.clone(), queue, multi_segs))
+        let granted = self.take(Direction::Transmit, queue)?;
+        Ok(TxQueue::new(self.clone(), queue, granted))
     }
 
     fn take(&self, direction: Direction, queue: u16) -> Result<Granted, Error> {

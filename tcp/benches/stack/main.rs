@@ -2,7 +2,8 @@
 //!
 //! Timed is the stack alone, a burst at a time, as a core runs it: packets in, the application, timers,
 //! packets out. The peers' packets are made outside of that. Checksums of what comes in are taken for
-//! checked, as a NIC does it; those of what goes out are computed, over the payload too, by both stacks.
+//! checked, as a NIC does it; those of what goes out are computed, over the payload too, by both stacks, but left to
+//! the NIC in `sluice-offload`.
 //!
 //! - `request`: a peer sends 64 bytes, the application answers with 64.
 //! - `send`: a segment of 1448 bytes goes out, with its share of the ACKs that come in.
@@ -13,7 +14,7 @@
 //! the tables huge pages.
 //!
 //! `count request 100 100 40000` instead runs one load for so many elements, untimed, on so many open and
-//! active connections: `valgrind --tool=callgrind --toggle-collect='*Sluice*round*'` counts instructions, which
+//! active connections (with `offload` behind it, so): `valgrind --tool=callgrind --toggle-collect='*Sluice*round*'` counts instructions, which
 //! a loaded machine does not change.
 
 mod peers;
@@ -86,7 +87,7 @@ fn memory() {
     per("connection in TIME-WAIT", |config, n| config.time_wait = n);
 
     let n = 1 << 18;
-    let mut stack = sluice::Sluice::new(n);
+    let mut stack = sluice::Sluice::new(n, false);
     let before = resident();
     let mut peers = Peers::new(n, Load::Request);
     let of_peers = resident() - before;
@@ -109,11 +110,14 @@ fn bench(c: &mut Criterion, name: &str, load: Load) {
     group.sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(2));
     for (open, active) in [(1, 1), (100, 100), (10_000, 10_000), (1_000_000, 1)] {
         let label = if open == active { open.to_string() } else { format!("{active} of {open}") };
-        let (mut stack, mut peers) = (None, Peers::new(open, load));
-        group.bench_function(BenchmarkId::new("sluice", &label), |b| {
-            let stack = stack.get_or_insert_with(|| opened(sluice::Sluice::new(open), &mut peers, active));
-            b.iter_custom(|n| peers.run(stack, n));
-        });
+        for (name, offload) in [("sluice", false), ("sluice-offload", true)] {
+            let (mut stack, mut peers) = (None, Peers::new(open, load));
+            group.bench_function(BenchmarkId::new(name, &label), |b| {
+                let new = || opened(sluice::Sluice::new(open, offload), &mut peers, active);
+                let stack = stack.get_or_insert_with(new);
+                b.iter_custom(|n| peers.run(stack, n));
+            });
+        }
         // smoltcp looks at each socket for each packet: with a million there is nothing to be seen.
         if open <= 10_000 {
             let (mut stack, mut peers) = (None, Peers::new(open, load));
@@ -145,7 +149,9 @@ fn stack(c: &mut Criterion) {
 
 /// Runs one load, untimed and as long as told: for a profiler.
 fn count(arguments: &[String]) {
-    let [load, open, active, elements] = arguments else { panic!("count LOAD OPEN ACTIVE ELEMENTS") };
+    let [load, open, active, elements, rest @ ..] = arguments else {
+        panic!("count LOAD OPEN ACTIVE ELEMENTS [offload]")
+    };
     let load = match load.as_str() {
         "request" => Load::Request,
         "send" => Load::Send,
@@ -153,7 +159,8 @@ fn count(arguments: &[String]) {
     };
     let number = |text: &String| text.parse::<u32>().expect("a number");
     let mut peers = Peers::new(number(open), load);
-    let mut stack = opened(sluice::Sluice::new(number(open)), &mut peers, number(active));
+    let new = sluice::Sluice::new(number(open), rest == ["offload"]);
+    let mut stack = opened(new, &mut peers, number(active));
     peers.run(&mut stack, number(elements).into());
 }
 

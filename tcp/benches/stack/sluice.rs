@@ -51,19 +51,30 @@ impl Payload for Bytes {
     }
 }
 
-struct ToPeers<'a>(&'a mut Vec<Sent>);
+struct ToPeers<'a> {
+    sent: &'a mut Vec<Sent>,
+    /// The device fills in checksums.
+    offload: bool,
+}
 
 impl Output<Bytes> for ToPeers<'_> {
     fn send(&mut self, packet: &Packet<'_, Bytes>) -> Result<(), NoFrame> {
         let mut sent =
             Sent { headers: [0; 80], headers_len: packet.headers_len(), len: packet.payload_len() };
+        packet.write_headers(&mut sent.headers[..sent.headers_len]);
+        if self.offload {
+            self.sent.push(sent);
+            return Ok(());
+        }
         let mut sum = Sum::new();
         for (content, offset, len) in packet.payload.clone().into_iter().flatten() {
             let Content::Bytes(bytes) = content else { continue };
             sum = sum.add_payload(bytes, offset, len);
         }
-        packet.write_headers(&mut sent.headers[..sent.headers_len], sum);
-        self.0.push(sent);
+        let tcp = &mut sent.headers[Ipv4Header::LEN..sent.headers_len];
+        let checksum = Sum::new().add_bytes(tcp).add_sum(sum).finish();
+        tcp[16..18].copy_from_slice(&checksum.to_be_bytes());
+        self.sent.push(sent);
         Ok(())
     }
 }
@@ -73,6 +84,7 @@ pub(crate) struct Sluice {
     listener: ListenerId,
     /// Handles, in the order in which the connections were opened.
     ids: Vec<tcp::shard::ConnectionId>,
+    offload: bool,
 }
 
 /// A shard for so many connections.
@@ -95,10 +107,11 @@ pub(crate) fn shard(config: Config) -> Shard<Bytes> {
 }
 
 impl Sluice {
-    pub(crate) fn new(connections: u32) -> Self {
+    /// `offload` leaves checksums open, for the device to fill in.
+    pub(crate) fn new(connections: u32, offload: bool) -> Self {
         let mut shard = shard(config(connections));
         let listener = shard.listen(SERVER, 1024).expect("an address that is free");
-        Sluice { shard, listener, ids: Vec::new() }
+        Sluice { shard, listener, ids: Vec::new(), offload }
     }
 
     fn take(&mut self, now: Instant, frames: &mut Vec<Frame>) {
@@ -151,7 +164,7 @@ impl Stack for Sluice {
                 while self.shard.room(id) >= 1 << 15 && self.shard.send(now, id, data()).is_ok() {}
             }
         }
-        self.shard.poll_transmit(now, &mut ToPeers(out));
+        self.shard.poll_transmit(now, &mut ToPeers { sent: out, offload: self.offload });
     }
 
     fn accept(&mut self, now: Instant, frames: &mut Vec<Frame>, out: &mut Vec<Sent>) {
@@ -160,6 +173,6 @@ impl Stack for Sluice {
             self.ids.push(id);
         }
         while self.shard.poll_event(now).is_some() {}
-        self.shard.poll_transmit(now, &mut ToPeers(out));
+        self.shard.poll_transmit(now, &mut ToPeers { sent: out, offload: self.offload });
     }
 }

@@ -88,7 +88,8 @@ impl Dpdk {
             promiscuous: true,
             rss_hash: false,
             rx_ip_checksum: false,
-            tx_checksum: false,
+            rx_l4_checksum: false,
+            tx_l4_checksum: false,
             vlan_strip: false,
             multi_segs: false,
             ..PortConfig::default()

@@ -10,7 +10,9 @@ use tcp::{Checksum, SeqNumber, udp};
 use wire::checksum::pseudo_header;
 use wire::icmp::{code, kind};
 use wire::ipv4::protocol;
-use wire::{FromBytes, IcmpHeader, Instant, IntoBytes, Ipv4Header, Ipv4View, U16, UdpHeader, checksum};
+use wire::{
+    FromBytes, IcmpHeader, Instant, IntoBytes, Ipv4Header, Ipv4View, Transport, U16, UdpHeader, checksum,
+};
 
 use super::{Bytes, Stack};
 
@@ -132,10 +134,12 @@ impl Stack {
         if source.ip().is_unspecified() {
             source.set_ip(self.local);
         }
-        let header = udp::header(source, datagram.destination, &datagram.payload);
-        let addresses = (*source.ip(), *datagram.destination.ip());
         let payload = wire::Payload::chunk(&datagram.payload, 0);
-        self.out.push_back(ipv4(addresses, protocol::UDP, fields, &[&header, payload]));
+        let header = udp::header(source, datagram.destination, payload.len());
+        let addresses = (*source.ip(), *datagram.destination.ip());
+        let mut packet = ipv4(addresses, protocol::UDP, fields, &[&header, payload]);
+        Transport::Udp.fill(&mut packet[Ipv4Header::LEN..]);
+        self.out.push_back(packet);
     }
 }
 

@@ -58,7 +58,8 @@ fn reset() -> PortRequest {
 
 /// What the router answers, once it is done.
 fn change(net: &mut Net, request: &PortRequest) -> Result<String, String> {
-    let port = net.control.change_port(request)?;
+    let now = net.now();
+    let port = net.control.change_port(now, request)?;
     net.settle();
     plug_in(net);
     net.control.port_answer(port).unwrap()
@@ -72,6 +73,12 @@ fn plug_in(net: &mut Net) {
         net.handles[port] = handle;
     }
     net.settle();
+}
+
+/// Looks after the ports, as is done once a second.
+fn look(net: &mut Net) -> Option<&str> {
+    let now = net.now();
+    net.control.look_after_ports(now)
 }
 
 fn refuse(net: &Net, why: Option<&str>) {
@@ -108,6 +115,7 @@ fn a_removed_port_drops_and_one_added_goes_on() {
             let is_announcement = |sent: &Sent| sent.arp().is_some_and(|arp| arp.sender.1 == arp.target.1);
             let announced = net.take_sent().iter().filter(|sent| is_announcement(sent)).count();
             assert_eq!(announced, 1, "our address is announced");
+            assert_eq!(net.state_of(B.into()), None, "somebody else may be there now");
             learn_b(&mut net);
             assert_eq!(arrive_at_b(&mut net, 60), 60);
         }
@@ -163,7 +171,8 @@ fn what_cannot_be_done_is_refused_in_a_sentence() {
     assert_eq!(refused(&mut net, &unknown), "there is no port `dmz`, but `lan`, `wan`");
     assert_eq!(refused(&mut net, &add(None)), "port `wan` has a device already: net_null1");
 
-    net.control.change_port(&remove()).unwrap();
+    let now = net.now();
+    net.control.change_port(now, &remove()).unwrap();
     for request in [remove(), add(None), reset()] {
         assert_eq!(refused(&mut net, &request), "port `wan` is being changed already");
     }
@@ -184,6 +193,7 @@ fn what_cannot_be_done_is_refused_in_a_sentence() {
     assert_eq!(done(&net)[3..], ["reset 1", "close 1"]);
     refuse(&net, None);
     change(&mut net, &add(None)).unwrap();
+    learn_b(&mut net);
     assert_eq!(arrive_at_b(&mut net, 10), 10);
     net.finish();
 }
@@ -191,7 +201,7 @@ fn what_cannot_be_done_is_refused_in_a_sentence() {
 #[test]
 fn a_port_whose_peer_is_gone_is_opened_when_it_is_back() {
     let mut net = net_with_b("[0, 1]", "");
-    assert_eq!(net.control.look_after_ports(), None);
+    assert_eq!(look(&mut net), None);
     net.settle();
     assert!(done(&net).is_empty());
 
@@ -199,7 +209,7 @@ fn a_port_whose_peer_is_gone_is_opened_when_it_is_back() {
     peer_is_gone.store(true, Ordering::Relaxed);
     refuse(&net, Some("nobody listens"));
     for _ in 0..3 {
-        assert_eq!(net.control.look_after_ports(), None);
+        assert_eq!(look(&mut net), None);
         net.settle();
     }
     assert_eq!(done(&net), ["close 1", "open 1 net_null1", "open 1 net_null1"]);
@@ -208,10 +218,11 @@ fn a_port_whose_peer_is_gone_is_opened_when_it_is_back() {
     assert_eq!(net.drops(DropReason::PortRemoved), 60);
 
     refuse(&net, None);
-    net.control.look_after_ports();
+    look(&mut net);
     net.settle();
     plug_in(&mut net);
     assert_eq!((wan(&net).state, wan(&net).reopened), (PortState::Running, 1));
+    learn_b(&mut net);
     assert_eq!(arrive_at_b(&mut net, 60), 60);
     let told = "port `wan`: nobody is at the other end; it is opened again when somebody is";
     assert_eq!(net.log, [told, "port `wan` runs"]);
@@ -223,11 +234,11 @@ fn a_port_that_waits_for_its_peer_can_be_removed_or_get_another_device() {
     let mut net = net_with_b("[0]", "");
     for request in [remove(), add(Some("net_ring7"))] {
         net.handles[WAN].1.store(true, Ordering::Relaxed);
-        net.control.look_after_ports();
+        look(&mut net);
         net.settle();
         assert_eq!(wan(&net).state, PortState::Waiting);
         change(&mut net, &request).unwrap();
-        net.control.look_after_ports();
+        look(&mut net);
         net.settle();
         if request == remove() {
             assert_eq!((wan(&net).state, done(&net).len()), (PortState::Removed, 1));

@@ -1,11 +1,11 @@
 //! Ports come and go: workers give their queues back between two bursts, the device is closed or reset on the control
 //! thread, and the workers take new queues over. Frames to a port without a device are dropped, and counted; its
-//! neighbours go when they do not answer any more, as behind a link that is down.
+//! neighbours go when they do not answer any more, as behind a link that is down, or when it gets a device again.
 //!
 //! Opening a device takes the control thread milliseconds, at times a second. The workers run on.
 
 use l2l3::interface::PortId;
-use wire::MacAddr;
+use wire::{Instant, MacAddr};
 
 use super::{Control, PortInfo, Then};
 use crate::api::{PortRequest, PortState};
@@ -71,7 +71,7 @@ impl Control {
     ///
     /// # Errors
     /// One sentence, if the port does not lend itself to it.
-    pub fn change_port(&mut self, request: &PortRequest) -> Result<PortId, String> {
+    pub fn change_port(&mut self, now: Instant, request: &PortRequest) -> Result<PortId, String> {
         let name = request.name();
         let Some(at) = self.config.ports.iter().position(|port| port.name == name) else {
             let known: Vec<_> = self.config.ports.iter().map(|port| format!("`{}`", port.name)).collect();
@@ -98,7 +98,7 @@ impl Control {
             (PortRequest::Remove { .. }, Stage::Waiting) => self.is_removed(id),
             (PortRequest::Add { device: other, .. }, Stage::Removed | Stage::Waiting) => {
                 let device = other.clone().unwrap_or_else(|| device.clone());
-                self.come(id, &device)?;
+                self.come(now, id, &device)?;
                 self.config.ports[at].device = device;
             }
         }
@@ -112,7 +112,7 @@ impl Control {
 
     /// Looks after the devices, once a second: ports that have lost their peers are opened again as soon as these are
     /// there. Gives the first port whose device is gone for good.
-    pub fn look_after_ports(&mut self) -> Option<&str> {
+    pub fn look_after_ports(&mut self, now: Instant) -> Option<&str> {
         for at in 0..self.ports.len() {
             let (id, port) = (PortId(at as u16), &self.ports[at]);
             match (port.stage, &port.handle) {
@@ -125,7 +125,7 @@ impl Control {
                 (Stage::Waiting, _) => {
                     let device = self.config.ports[at].device.clone();
                     // Until somebody listens it is refused, which is no news.
-                    let _refused = self.come(id, &device);
+                    let _refused = self.come(now, id, &device);
                 }
                 _ => {}
             }
@@ -175,12 +175,16 @@ impl Control {
         self.conclude(port, Ok(format!("port `{name}` is removed")));
     }
 
-    /// Opens a device for the port.
-    fn come(&mut self, id: PortId, device: &str) -> Result<(), String> {
+    /// Opens a device for the port. Whoever is behind it now has to be asked for.
+    fn come(&mut self, now: Instant, id: PortId, device: &str) -> Result<(), String> {
         let mac = self.port(id).mac;
         let Some(plug) = &mut self.plug else { return Err("the workers do not run yet".into()) };
         let handle = plug.open(id, device, mac)?;
         self.comes(id, handle);
+        for iface in self.interfaces.iter().filter(|iface| iface.port == id) {
+            self.neighbours.remove_learned(now, iface.id);
+        }
+        self.act();
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
+use wire::Instant;
 
 use super::Control;
 use crate::api::{PortRequest, Reply, Request};
@@ -97,7 +98,7 @@ pub async fn serve<E: Env>(
         }
         if now >= look_at {
             look_at = now + LOOK_EVERY;
-            if let Some(name) = control.borrow_mut().look_after_ports() {
+            if let Some(name) = control.borrow_mut().look_after_ports(now) {
                 return End::PortRemoved(name.to_owned());
             }
         }
@@ -144,7 +145,7 @@ async fn answer<E: Env>(control: Rc<RefCell<Control>>, env: E, stream: UnixStrea
 async fn reply<E: Env>(control: &RefCell<Control>, env: &E, line: &[u8]) -> serde_json::Result<Reply> {
     let request: serde_json::Value = serde_json::from_slice(line)?;
     if request.get("port").is_some() {
-        return Ok(change_port(control, &serde_json::from_value(request)?).await);
+        return Ok(change_port(control, env.now(), &serde_json::from_value(request)?).await);
     }
     let request = serde_json::from_value(request)?;
     let reply = control.borrow().handle_request(env.now(), &request);
@@ -162,8 +163,8 @@ async fn ask_workers(control: &RefCell<Control>, request: Request) -> Reply {
     reply
 }
 
-async fn change_port(control: &RefCell<Control>, request: &PortRequest) -> Reply {
-    let begun = control.borrow_mut().change_port(request);
+async fn change_port(control: &RefCell<Control>, now: Instant, request: &PortRequest) -> Reply {
+    let begun = control.borrow_mut().change_port(now, request);
     let reply = |ended: Result<String, String>| ended.map_or_else(Reply::Error, Reply::Done);
     match begun {
         Ok(port) => in_time(|| control.borrow_mut().port_answer(port).map(reply)).await,

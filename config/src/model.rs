@@ -314,6 +314,9 @@ pub struct Http {
     pub root: Option<PathBuf>,
     /// The file that stands for the folder it is in. Default `index.html`.
     pub index: String,
+    /// The value of Cache-Control in responses with files and pages; without one, caches decide (RFC 9111
+    /// section 4.2.2).
+    pub cache_control: Option<String>,
     /// The path of the status page.
     pub status: Option<String>,
     /// Pages that stand in the configuration itself.

@@ -111,6 +111,7 @@ pub(crate) struct RawService {
 pub(crate) struct RawHttp {
     pub(crate) root: Option<Spanned<String>>,
     pub(crate) index: Option<Spanned<String>>,
+    pub(crate) cache_control: Option<Spanned<String>>,
     pub(crate) status: Option<Spanned<String>>,
     pub(crate) pages: Vec<RawPage>,
     pub(crate) limits: HttpLimits,
@@ -255,6 +256,7 @@ fn http(t: &Table<'_>, errors: &Errors) -> RawHttp {
     RawHttp {
         root: t.get("root", |v| v.parsed("a folder", folder)),
         index: t.get("index", |v| v.parsed("a file's name", file_name)),
+        cache_control: t.get("cache_control", |v| v.parsed("a list of directives", directives)),
         status: t.get("status", |v| v.parsed("a path", url_path)),
         pages: t.tables("page", "[[service.page]]", |t| RawPage {
             path: t.require("path", |v| v.parsed("a path", url_path)),
@@ -331,9 +333,17 @@ fn url_path(text: &str) -> Result<String, String> {
 }
 
 fn media_type(text: &str) -> Result<String, String> {
-    let is_visible = |c: char| c == ' ' || c.is_ascii_graphic();
-    let good = text.len() <= 128 && text.chars().all(is_visible) && text.contains('/');
+    let good = is_field_value(text) && text.contains('/');
     if good { Ok(text.to_owned()) } else { Err("write it like \"text/plain; charset=utf-8\"".to_owned()) }
+}
+
+fn directives(text: &str) -> Result<String, String> {
+    if is_field_value(text) { Ok(text.to_owned()) } else { Err("write it like \"max-age=60\"".to_owned()) }
+}
+
+fn is_field_value(text: &str) -> bool {
+    let is_visible = |c: char| c == ' ' || c.is_ascii_graphic();
+    !text.trim().is_empty() && text.len() <= 128 && text.chars().all(is_visible)
 }
 
 fn ipv4(text: &str) -> Result<Ipv4Addr, String> {

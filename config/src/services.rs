@@ -85,6 +85,7 @@ fn http(raw: RawHttp, span: Range<usize>, folder: &Path, errors: &Errors) -> Htt
     Http {
         root: raw.root.map(|root| folder.join(root.get_ref())),
         index: or(raw.index, "index.html"),
+        cache_control: raw.cache_control.map(Spanned::into_inner),
         status: raw.status.map(Spanned::into_inner),
         pages: raw.pages.into_iter().map(page).collect(),
         limits: raw.limits,

@@ -435,6 +435,7 @@ body_byte = 5
 kind = "http"
 port = 83
 status = "/a b"
+cache_control = "é"
 [[service.page]]
 path = "hello"
 body = "x"
@@ -455,13 +456,14 @@ path = "/../a"
     r.toml:21:9: `index`: "a/b" is not a file's name; a name without a folder, for instance "index.html"
     r.toml:22:16: `head_seconds`: 0 is not a whole number from 1 to 3600
     r.toml:23:1: unknown key `body_byte` in [[service]]; did you mean `body_bytes`?
-    r.toml:29:8: `path`: "hello" is not a path; a path begins with `/`, as in "/about.html", and is not percent-encoded
-    r.toml:32:8: `path`: "/a?b" is not a path; a path begins with `/`, as in "/about.html", and is not percent-encoded
-    r.toml:33:8: `type`: "text" is not a media type; write it like "text/plain; charset=utf-8"
-    r.toml:34:8: `body`: 5 is not a text in quotes
-    r.toml:36:8: two pages have the path /a b; give one of them another path
-    r.toml:38:1: [[service.page]] lacks `body`
-    r.toml:39:8: `path`: "/../a" is not a path; a path begins with `/`, as in "/about.html", and is not percent-encoded
+    r.toml:28:17: `cache_control`: "é" is not a list of directives; write it like "max-age=60"
+    r.toml:30:8: `path`: "hello" is not a path; a path begins with `/`, as in "/about.html", and is not percent-encoded
+    r.toml:33:8: `path`: "/a?b" is not a path; a path begins with `/`, as in "/about.html", and is not percent-encoded
+    r.toml:34:8: `type`: "text" is not a media type; write it like "text/plain; charset=utf-8"
+    r.toml:35:8: `body`: 5 is not a text in quotes
+    r.toml:37:8: two pages have the path /a b; give one of them another path
+    r.toml:39:1: [[service.page]] lacks `body`
+    r.toml:40:8: `path`: "/../a" is not a path; a path begins with `/`, as in "/about.html", and is not percent-encoded
     "#);
 }
 

@@ -289,6 +289,24 @@ fn conditions_and_ranges() {
 }
 
 #[test]
+fn what_caches_are_told() {
+    let mut rig = Rig::new("[0]", "cache_control = \"max-age=60\"");
+    let first = rig.get("/hello", "");
+    let known = format!("If-None-Match: {}\r\n", first.field("etag"));
+    for (path, fields, status) in [
+        ("/hello", "", 200),
+        ("/hello", "Range: bytes=0-1\r\n", 206),
+        ("/hello", &known, 304),
+        ("/sub", "", 301),
+    ] {
+        let answer = rig.get(path, fields);
+        assert_eq!((answer.status, answer.field("cache-control")), (status, "max-age=60"));
+    }
+    assert_eq!(rig.get("/none", "").field("cache-control"), "");
+    rig.finish();
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order() {
     let mut rig = Rig::new("[0]", "");
     let id = rig.connect();

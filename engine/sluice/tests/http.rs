@@ -174,6 +174,24 @@ fn load_generators() {
     rig.stop();
 }
 
+/// REDbot has nothing to warn of: of caching, conditions, ranges and the fields that say so.
+#[test]
+#[ignore = "needs redbot, which deploy/install installs: deploy/test runs this"]
+fn redbot() {
+    // It asks for a range of a hundred bytes, and wonders if that is all.
+    let page = format!("[[service.page]]\npath = \"/page\"\nbody = \"{}\"\n", "<p>page</p>".repeat(50));
+    let rig = Rig::configured(&format!("cache_control = \"max-age=60\"\nstatus = \"/status\"\n{page}"));
+    for path in ["/page", "/large.bin", "/none", "/status"] {
+        let said = rig.run(&format!("timeout 120 redbot -o har http://10.0.0.2{path}"));
+        let har: serde_json::Value = serde_json::from_str(&said).unwrap();
+        let notes = har["log"]["entries"][0]["_red_messages"].as_array().unwrap();
+        let count = |level: &str| notes.iter().filter(|note| note["level"] == level).count();
+        assert!(count("GOOD") >= 2 && count("WARN") + count("BAD") == 0, "{path}: {notes:#?}");
+        println!("{path}: {} notes", notes.len());
+    }
+    rig.stop();
+}
+
 /// Clients that send slowly or read slowly do not keep others out, and come to an end.
 #[test]
 fn slow_clients() {

@@ -135,10 +135,12 @@ impl Answer {
                 head.content_range(0, 0, site.content(number).body.len() as u64);
                 self.text(head, self.status().text())
             }
-            //= RFC 9110 section 15.4.5: the entity tag, but nothing that describes content.
-            What::NotModified(number) => head.field("ETag", &site.content(number).etag).finish(b""),
+            //= RFC 9110 section 15.4.5: the entity tag and how long it holds, but nothing that describes content.
+            What::NotModified(number) => {
+                head.field("ETag", &site.content(number).etag).raw(site.cache_control()).finish(b"")
+            }
             What::Folder(number) => {
-                head.field("Location", site.location(number));
+                head.field("Location", site.location(number)).raw(site.cache_control());
                 self.text(head, self.status().text())
             }
             What::StatusPage => {

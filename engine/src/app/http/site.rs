@@ -25,6 +25,8 @@ pub struct Site {
     /// By canonical path.
     table: HashMap<Box<[u8]>, Resource>,
     contents: Vec<Content>,
+    /// The Cache-Control field of all responses that caches may keep, or nothing.
+    cache_control: Box<[u8]>,
     /// Where redirects lead.
     locations: Vec<Box<[u8]>>,
     /// The interim response, where devices can read it.
@@ -91,7 +93,9 @@ impl Site {
         http: &config::Http,
         immortal: impl FnOnce(usize, &mut dyn FnMut(&mut [u8]) -> io::Result<()>) -> Result<&'static [u8], String>,
     ) -> Result<Site, StartError> {
-        let mut site = Site::default();
+        let cache_control = http.cache_control.as_ref().map(|value| format!("Cache-Control: {value}\r\n"));
+        let cache_control = cache_control.unwrap_or_default();
+        let mut site = Site { cache_control: cache_control.as_bytes().into(), ..Site::default() };
         let mut sources = Vec::new();
         if let Some(root) = &http.root {
             for file in walk::files(root, http.limits.files as usize)? {
@@ -113,7 +117,7 @@ impl Site {
         for source in sources {
             let (bytes, rest) = memory.split_at(source.room());
             memory = rest;
-            site.contents.push(source.content(&bytes[..source.len]));
+            site.contents.push(source.content(&bytes[..source.len], &cache_control));
         }
         Ok(site)
     }
@@ -179,6 +183,11 @@ impl Site {
     /// The interim response that asks for a body.
     pub(super) fn interim(&self) -> &'static [u8] {
         self.interim
+    }
+
+    /// The Cache-Control field, with its line end, or nothing.
+    pub(super) fn cache_control(&self) -> &[u8] {
+        &self.cache_control
     }
 
     pub(super) fn location(&self, number: u32) -> &[u8] {
@@ -247,7 +256,7 @@ impl<'a> Source<'a> {
         self.len.next_multiple_of(ALIGN)
     }
 
-    fn content(&self, body: &'static [u8]) -> Content {
+    fn content(&self, body: &'static [u8], cache_control: &str) -> Content {
         let mut hash = DefaultHasher::new();
         hash.write(body);
         let etag = format!("\"{:x}-{:016x}\"", body.len(), hash.finish());
@@ -259,6 +268,7 @@ impl<'a> Source<'a> {
             fields += &format!("Last-Modified: {}\r\n", String::from_utf8_lossy(date.as_bytes()));
         }
         fields += "Accept-Ranges: bytes\r\n";
+        fields += cache_control;
         let whole = format!("Content-Length: {}\r\n{fields}", body.len());
         let boxed = |text: String| text.into_bytes().into_boxed_slice();
         Content { body, etag: boxed(etag), modified, fields: boxed(fields), whole: boxed(whole) }

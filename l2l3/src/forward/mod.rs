@@ -13,6 +13,7 @@
 //! A source that is an address of our own is not looked for: RFC 1812 asks for that neither in section 5.3.7
 //! nor, by default, in 5.3.8, and each address would cost two instructions a packet.
 
+mod header;
 mod isa;
 mod portable;
 #[cfg(test)]
@@ -39,40 +40,22 @@ const PASS: usize = 64;
 /// Spare room that the batches need beyond the frames they get, because groups are stored whole.
 pub const BATCH_SLACK: usize = 16;
 
-/// What the checks of one port compare with, a byte a byte: `low <= byte <= low + span`.
+/// What the checks of one port compare with.
 #[derive(Clone, Debug)]
-#[cfg_attr(
-    not(target_arch = "x86_64"),
-    allow(dead_code, reason = "the portable path compares the address alone")
-)]
 pub struct HeaderFilter {
-    low: [u8; 16],
-    span: [u8; 16],
-    /// The port's address, as its bytes lie in a little-endian word.
-    mac: u64,
+    plain: header::Extremes,
+    #[cfg(target_arch = "x86_64")]
+    ranges: vector::Ranges,
 }
 
 impl HeaderFilter {
     /// The filter of a port whose Ethernet address is `mac`.
     pub fn new(mac: MacAddr) -> Self {
-        let mut low = [0; 16];
-        let mut span = [255; 16];
-        let mut range = |at: usize, from: u8, to: u8| {
-            low[at] = from;
-            span[at] = to.wrapping_sub(from);
-        };
-        for (at, byte) in mac.0.into_iter().enumerate() {
-            range(at, byte, byte);
+        HeaderFilter {
+            plain: header::Extremes::plain(mac),
+            #[cfg(target_arch = "x86_64")]
+            ranges: vector::Ranges::plain(mac),
         }
-        range(12, 0x08, 0x08);
-        range(13, 0x00, 0x00);
-        range(14, 0x45, 0x45);
-        range(checked::TTL, 2, 255);
-        // RFC 1812 section 5.3.7: 1 to 223, and (on a copy of the byte, going round) 128 to 126.
-        range(checked::SOURCE, 1, 223);
-        range(checked::SOURCE_COPY, 128, 126);
-        let [a, b, c, d, e, f] = mac.0;
-        HeaderFilter { low, span, mac: u64::from_le_bytes([a, b, c, d, e, f, 0, 0]) }
     }
 }
 
@@ -82,17 +65,6 @@ const TTL: usize = 22;
 const CHECKSUM: usize = 24;
 /// Where the first byte of the source address stands in the frame.
 const SOURCE: usize = 26;
-
-/// Where the 16 bytes that are compared with a [`HeaderFilter`] are not the frame's first 16: words in which nothing
-/// is checked give their place to bytes from further on.
-mod checked {
-    /// The TTL.
-    pub(super) const TTL: usize = 6;
-    /// The first byte of the source address.
-    pub(super) const SOURCE: usize = 7;
-    /// A copy of it.
-    pub(super) const SOURCE_COPY: usize = 8;
-}
 
 /// The tables that the straight path reads.
 #[derive(Clone, Copy)]
@@ -139,12 +111,6 @@ pub fn forward_burst<F: Frame>(
 const fn is_dirty(flags: RxFlags) -> bool {
     const MASK: u64 = RxFlags::IP_CKSUM_GOOD | RxFlags::IP_CKSUM_BAD | RxFlags::VLAN_STRIPPED;
     flags.0 & MASK != RxFlags::IP_CKSUM_GOOD
-}
-
-/// Whether a dirty frame is plain all the same: it had no tag and its checksum is right.
-/// The header is known to be 20 bytes long.
-fn is_plain_though_dirty(flags: RxFlags, header: &[u8; HEADERS]) -> bool {
-    flags.0 & RxFlags::VLAN_STRIPPED == 0 && (flags.ip_cksum_good() || sums_to_zero(header))
 }
 
 /// RFC 1071 over the 20 bytes of the IPv4 header, in the machine's byte order.

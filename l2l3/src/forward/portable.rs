@@ -1,26 +1,27 @@
-//! The straight path in plain Rust.
+//! The straight path in plain Rust, by blocks of sixteen frames: for machines without the vector instructions that we
+//! know, and by blocks of one for what others leave.
+//!
+//! What headers are like is collected over a block, so that a plain one costs one branch. It is rewritten where it
+//! lies; frames are moved when it is known to where, all at once if they go one way.
+
+use std::vec::Drain;
+use std::{array, slice};
 
 use wire::Frame;
 use wire::prefetch::prefetch;
 
-use super::{
-    CHECKSUM, ETHERNET, HEADERS, HeaderFilter, PASS, SOURCE, TTL, Tables, is_dirty, is_plain_though_dirty,
-};
-use crate::adjacency::ADDEND_LEN;
+use super::header::{Hop, Seen};
+use super::{HEADERS, PASS, Tables, sums_to_zero};
 use crate::cycles::LoopStage;
+use crate::fib::layout::{ADJACENCY_MASK, EXTENDED};
+use crate::fib::{AdjacencyId, READ};
 
-/// What the first stage found out for the second.
-#[derive(Clone, Copy, Default)]
-struct Parsed {
-    /// Destination, host order.
-    dst: u32,
-    /// Bytes of the frame past its Ethernet header, padding included; `NOT_PLAIN` if the frame takes the
-    /// general path.
-    room: u32,
-}
-
-/// A length that fits no MTU.
-const NOT_PLAIN: u32 = u32::MAX;
+/// Frames of a block.
+const LANES: usize = 16;
+/// Frames that are moved at once.
+const ROUND: usize = 2 * PASS;
+/// The port of a frame that is not sent: there is none with this number.
+const REST: u16 = u16::MAX;
 
 pub(super) fn forward_burst<F: Frame>(
     tables: Tables<'_>,
@@ -28,89 +29,175 @@ pub(super) fn forward_burst<F: Frame>(
     tx: &mut [Vec<F>],
     rest: &mut Vec<F>,
 ) {
-    let mut parsed = [Parsed::default(); PASS];
     while !frames.is_empty() {
-        let count = frames.len().min(PASS);
-        // Two stages: by the time the second reads the route table, the first has asked for it.
-        for (frame, parsed) in frames.iter().zip(&mut parsed) {
-            *parsed = parse(tables.filter, frame);
-            prefetch(&tables.fib.level1[(parsed.dst >> 8) as usize]);
+        let count = frames.len().min(ROUND);
+        let ports = &mut [REST; ROUND][..count];
+        for (frames, ports) in frames[..count].chunks_mut(PASS).zip(ports.chunks_mut(PASS)) {
+            let (blocks, few) = frames.as_chunks_mut();
+            let (block_ports, few_ports) = ports.as_chunks_mut();
+            if !forward_blocks::<F, LANES, { PASS / LANES }>(tables, blocks, block_ports) {
+                forward_rest(tables, blocks.as_flattened_mut(), block_ports.as_flattened_mut());
+            }
+            if !few.is_empty() {
+                forward_blocks::<F, 1, LANES>(tables, few.as_chunks_mut().0, few_ports.as_chunks_mut().0);
+            }
         }
-        tables.watch.lap(LoopStage::Parse);
-        for (frame, parsed) in frames.drain(..count).zip(&parsed) {
-            route(tables, frame, *parsed, tx, rest);
-        }
+        distribute(frames.drain(..count), ports, tx, rest);
         tables.watch.lap(LoopStage::Route);
     }
 }
 
-/// Both stages for one frame.
+/// Forwards one frame, and moves it to its batch.
 pub(super) fn forward_one<F: Frame>(tables: Tables<'_>, frame: F, tx: &mut [Vec<F>], rest: &mut Vec<F>) {
-    let parsed = parse(tables.filter, &frame);
-    route(tables, frame, parsed, tx, rest);
+    let (mut frame, mut port) = ([[frame]], [[REST]]);
+    forward_blocks::<F, 1, 1>(tables, &mut frame, &mut port);
+    let ([[frame]], [[port]]) = (frame, port);
+    batch_of(port, tx, rest).push(frame);
 }
 
-/// Looks up and rewrites one frame, and moves it to its batch.
-#[inline(always)]
-fn route<F: Frame>(tables: Tables<'_>, mut frame: F, parsed: Parsed, tx: &mut [Vec<F>], rest: &mut Vec<F>) {
-    let (addend, egress) = tables.adjacencies.get(tables.fib.lookup(parsed.dst)).straight();
-    match frame.data_mut().first_chunk_mut() {
-        Some(header) if parsed.room <= egress >> 16 => {
-            write_header(header, addend);
-            tx[(egress & 0xffff) as usize].push(frame);
+/// Forwards what blocks of many have left, one by one.
+#[cold]
+fn forward_rest<F: Frame>(tables: Tables<'_>, frames: &mut [F], ports: &mut [u16]) {
+    for (frame, port) in frames.iter_mut().zip(ports) {
+        if *port == REST {
+            let (frame, port) = (array::from_mut(frame), array::from_mut(port));
+            forward_blocks::<F, 1, 1>(tables, slice::from_mut(frame), slice::from_mut(port));
         }
-        _ => rest.push(frame),
     }
 }
 
-/// Checks one frame's header.
-fn parse<F: Frame>(filter: &HeaderFilter, frame: &F) -> Parsed {
-    let Some(header) = frame.data().first_chunk::<HEADERS>() else {
-        return Parsed { dst: 0, room: NOT_PLAIN };
-    };
-    let room = (frame.len() - ETHERNET) as u32;
-    let flags = frame.rx_flags();
-    let plain = is_plain(filter, header, room) && (!is_dirty(flags) || is_plain_though_dirty(flags, header));
-    let dst = u32::from_be_bytes([header[30], header[31], header[32], header[33]]);
-    Parsed { dst, room: if plain { room } else { NOT_PLAIN } }
+/// Forwards up to `K` blocks of `N` frames: rewrites each frame and gives its port, or leaves both as they are. Whether
+/// all are sent.
+#[inline(always)]
+fn forward_blocks<F: Frame, const N: usize, const K: usize>(
+    tables: Tables<'_>,
+    frames: &mut [[F; N]],
+    ports: &mut [[u16; N]],
+) -> bool {
+    let mut blocks: [Block<'_, N>; K] =
+        [const { Block { longest: 0, destinations: [0; N], headers: [const { None }; N] } }; K];
+    // Two stages: by the time the second reads the route table, the first has asked for it.
+    for (frames, block) in frames.iter_mut().zip(&mut blocks) {
+        block.check(tables, frames);
+    }
+    // What one frame alone takes is its caller's.
+    if N * K > 1 {
+        tables.watch.lap(LoopStage::Parse);
+    }
+    let mut all = true;
+    for (ports, block) in ports.iter_mut().zip(&mut blocks) {
+        all &= block.longest != 0 && block.route(tables, ports);
+    }
+    if N * K > 1 {
+        tables.watch.lap(LoopStage::Route);
+    }
+    all
 }
 
-/// The range checks of [`HeaderFilter`], and that the lengths agree, without branches.
-fn is_plain(filter: &HeaderFilter, header: &[u8; HEADERS], room: u32) -> bool {
-    /// Ethertype, version and header length, as the bytes at 12 lie in a little-endian word.
-    const PLAIN_IPV4: u32 = 0x45_0008;
-    let mac = (u64_at(header, 0) ^ filter.mac) << 16;
-    let kind = (u32_at(header, 12) ^ PLAIN_IPV4) << 8;
-    let total = u32::from(u16::from_be_bytes([header[16], header[17]]));
-    let source = header[SOURCE];
-    let host = (source.wrapping_sub(1) < 223) & (source != 127);
-    (mac | u64::from(kind) == 0) & (header[TTL] >= 2) & host & (total >= 20) & (total <= room)
+/// What the first stage found out about a block for the second.
+struct Block<'a, const N: usize> {
+    /// Bytes of the longest frame past its Ethernet header, padding included; 0 if any frame is not plain.
+    longest: u32,
+    /// The destinations, in host order.
+    destinations: [u32; N],
+    headers: [Option<&'a mut [u8; HEADERS]>; N],
 }
 
-/// Writes the Ethernet header and takes one off the TTL.
-fn write_header(header: &mut [u8; HEADERS], addend: &[u8; ADDEND_LEN]) {
-    // The two bytes after the Ethernet header stay.
-    let tail = u64_at(header, 8) >> 48 << 48 | u64_at(addend, 8);
-    header[..8].copy_from_slice(&addend[..8]);
-    header[8..16].copy_from_slice(&tail.to_le_bytes());
-    // In a little-endian word: the TTL is the lowest byte, and is not 0; the checksum is the upper half, its
-    // high byte first, so that the 0x100 more (RFC 1624) is one more there, a carry added at the other end.
-    const { assert!(CHECKSUM == TTL + 2) };
-    let (word, carry) = u32_at(header, TTL).overflowing_add(0x1_0000);
-    let word = word + (u32::from(carry) << 16) - 1;
-    header[TTL..TTL + 4].copy_from_slice(&word.to_le_bytes());
+impl<'a, const N: usize> Block<'a, N> {
+    /// The first stage: checks the headers, and asks for the route table's entries.
+    #[inline(always)]
+    fn check<F: Frame>(&mut self, tables: Tables<'_>, frames: &'a mut [F; N]) {
+        let mut seen = Seen::NONE;
+        for ((frame, dst), place) in frames.iter_mut().zip(&mut self.destinations).zip(&mut self.headers) {
+            let (len, flags) = (frame.len() as u32, frame.rx_flags());
+            let Some(header) = frame.data_mut().first_chunk_mut() else { return };
+            seen.add(header, len, flags);
+            *dst = u32::from_be_bytes([header[30], header[31], header[32], header[33]]);
+            prefetch(&tables.fib.level1[(*dst >> 8) as usize]);
+            *place = Some(header);
+        }
+        if seen.is_dirty() && !(seen.is_untagged() && self.sum_to_zero()) {
+            return;
+        }
+        self.longest = seen.longest_if_plain(&tables.filter.plain).unwrap_or(0);
+    }
+
+    /// Whether all headers are right, where the device has not said it of each.
+    #[cold]
+    fn sum_to_zero(&self) -> bool {
+        self.headers.iter().flatten().all(|header| sums_to_zero(header))
+    }
+
+    /// The second stage: looks up, and rewrites what fits where it goes. Whether all did.
+    #[inline(always)]
+    fn route(&mut self, tables: Tables<'_>, ports: &mut [u16; N]) -> bool {
+        let need = self.longest << 16;
+        let entry = |dst: u32| tables.fib.level1[(dst >> 8) as usize].load(READ);
+        let first = entry(self.destinations[0]);
+        let differing = self.destinations.iter().fold(0, |differing, dst| differing | entry(*dst) ^ first);
+        // Frames come in runs more often than not: then there is one adjacency to look at.
+        if differing & (EXTENDED | ADJACENCY_MASK) | first & EXTENDED == 0 {
+            let (addend, egress) = tables.adjacencies.get(AdjacencyId(first & ADJACENCY_MASK)).straight();
+            if need <= egress {
+                let hop = Hop::new(addend);
+                for header in &mut self.headers {
+                    let Some(header) = header else { continue };
+                    hop.write(header);
+                }
+                *ports = [egress as u16; N];
+                return true;
+            }
+        }
+        let mut all = true;
+        for ((header, dst), port) in self.headers.iter_mut().zip(&self.destinations).zip(ports) {
+            let Some(header) = header else { continue };
+            let (addend, egress) = tables.adjacencies.get(tables.fib.lookup(*dst)).straight();
+            if need <= egress {
+                Hop::new(addend).write(header);
+                *port = egress as u16;
+            } else {
+                all = false;
+            }
+        }
+        all
+    }
 }
 
-/// Eight bytes from `at` on, little-endian.
-fn u64_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
-    let mut word = [0; 8];
-    word.copy_from_slice(&bytes[at..at + 8]);
-    u64::from_le_bytes(word)
+/// Moves each frame to the batch of its port.
+#[inline(always)]
+fn distribute<F: Frame>(mut frames: Drain<'_, F>, ports: &[u16], tx: &mut [Vec<F>], rest: &mut Vec<F>) {
+    if all_equal(ports) {
+        return batch_of(ports[0], tx, rest).extend(frames);
+    }
+    let (blocks, few) = ports.as_chunks::<LANES>();
+    for ports in blocks {
+        if all_equal(ports) {
+            batch_of(ports[0], tx, rest).extend(frames.by_ref().take(LANES));
+        } else if ports.contains(&REST) {
+            distribute_each(&mut frames, ports, tx, rest);
+        } else {
+            for (port, frame) in ports.iter().zip(frames.by_ref()) {
+                tx[usize::from(*port)].push(frame);
+            }
+        }
+    }
+    distribute_each(&mut frames, few, tx, rest);
 }
 
-/// Four bytes from `at` on, little-endian.
-fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
-    let mut word = [0; 4];
-    word.copy_from_slice(&bytes[at..at + 4]);
-    u32::from_le_bytes(word)
+/// Moves frames of which some may not be sent.
+#[cold]
+fn distribute_each<F: Frame>(frames: &mut Drain<'_, F>, ports: &[u16], tx: &mut [Vec<F>], rest: &mut Vec<F>) {
+    for (port, frame) in ports.iter().zip(frames) {
+        batch_of(*port, tx, rest).push(frame);
+    }
+}
+
+#[inline(always)]
+fn all_equal(ports: &[u16]) -> bool {
+    ports.iter().fold(0, |differing, port| differing | port ^ ports[0]) == 0
+}
+
+#[inline(always)]
+fn batch_of<'a, F>(port: u16, tx: &'a mut [Vec<F>], rest: &'a mut Vec<F>) -> &'a mut Vec<F> {
+    tx.get_mut(usize::from(port)).unwrap_or(rest)
 }

@@ -13,12 +13,10 @@ use std::mem::MaybeUninit;
 use std::sync::atomic::AtomicU32;
 
 use wire::prefetch::prefetch;
-use wire::{Frame, RxFlags};
+use wire::{Frame, MacAddr, RxFlags};
 
 use super::width::Width;
-use super::{
-    ETHERNET, HEADERS, PASS, SOURCE, TTL, Tables, checked, is_dirty, is_plain_though_dirty, portable,
-};
+use super::{ETHERNET, HEADERS, PASS, SOURCE, TTL, Tables, is_dirty, portable, sums_to_zero};
 use crate::adjacency::Adjacency;
 use crate::cycles::LoopStage;
 use crate::fib::layout::{ADJACENCY_MASK, EXTENDED, group_of};
@@ -40,6 +38,47 @@ struct Block<'a> {
 
 /// More than any `egress`: there is no port 65,535.
 const NOT_PLAIN: u32 = u32::MAX;
+
+/// What 16 bytes of a header are compared with, a byte a byte: `low <= byte <= low + span`.
+#[derive(Clone, Debug)]
+pub(super) struct Ranges {
+    low: [u8; 16],
+    span: [u8; 16],
+}
+
+impl Ranges {
+    /// Those of plain headers for the Ethernet address `mac`.
+    pub(super) fn plain(mac: MacAddr) -> Self {
+        let mut low = [0; 16];
+        let mut span = [255; 16];
+        let mut range = |at: usize, from: u8, to: u8| {
+            low[at] = from;
+            span[at] = to.wrapping_sub(from);
+        };
+        for (at, byte) in mac.0.into_iter().enumerate() {
+            range(at, byte, byte);
+        }
+        range(12, 0x08, 0x08);
+        range(13, 0x00, 0x00);
+        range(14, 0x45, 0x45);
+        range(checked::TTL, 2, 255);
+        // RFC 1812 section 5.3.7: 1 to 223, and (on a copy of the byte, going round) 128 to 126.
+        range(checked::SOURCE, 1, 223);
+        range(checked::SOURCE_COPY, 128, 126);
+        Ranges { low, span }
+    }
+}
+
+/// Where the 16 bytes that are compared with [`Ranges`] are not the frame's first 16: words in which nothing
+/// is checked give their place to bytes from further on.
+mod checked {
+    /// The TTL.
+    pub(super) const TTL: usize = 6;
+    /// The first byte of the source address.
+    pub(super) const SOURCE: usize = 7;
+    /// A copy of it.
+    pub(super) const SOURCE_COPY: usize = 8;
+}
 
 /// From where in a frame's second 16 bytes each byte of the compare comes. The first four make the IPv4
 /// total length, as a little-endian word.
@@ -114,8 +153,8 @@ unsafe fn check<'a, F: Frame>(tables: Tables<'a>, frames: &mut [F; LANES], block
     // SAFETY: the machine has the instructions; all loads are of 16 bytes of an array of that length or,
     // in a frame, of bytes 0 to 31 of at least 34.
     unsafe {
-        let low = _mm_loadu_si128(tables.filter.low.as_ptr().cast());
-        let span = _mm_loadu_si128(tables.filter.span.as_ptr().cast());
+        let low = _mm_loadu_si128(tables.filter.ranges.low.as_ptr().cast());
+        let span = _mm_loadu_si128(tables.filter.ranges.span.as_ptr().cast());
         let order = _mm_loadu_si128(SHUFFLE.as_ptr().cast());
         let mut outside = _mm_setzero_si128();
         let mut longest = _mm_setzero_si128();
@@ -167,6 +206,12 @@ unsafe fn are_plain_though_dirty<F: Frame>(
         let header = unsafe { &*data.assume_init().cast() };
         !is_dirty(frame.rx_flags()) || is_plain_though_dirty(frame.rx_flags(), header)
     })
+}
+
+/// Whether a dirty frame is plain all the same: it had no tag and its checksum is right.
+/// The header is known to be 20 bytes long.
+fn is_plain_though_dirty(flags: RxFlags, header: &[u8; HEADERS]) -> bool {
+    flags.0 & RxFlags::VLAN_STRIPPED == 0 && (flags.ip_cksum_good() || sums_to_zero(header))
 }
 
 /// The second stage for a block: looks up, rewrites, and moves each frame to its batch.

@@ -14,6 +14,7 @@ mod plan;
 mod print;
 mod raw;
 mod reader;
+mod requests;
 mod routes;
 mod routes_file;
 mod services;
@@ -29,3 +30,4 @@ pub use model::{
 pub use plan::{
     Caps, MbufPlan, MemoryPlan, Plan, PlanError, PortPlan, RxAssignment, TxAssignment, WorkerPlan,
 };
+pub use requests::{Check, Request};

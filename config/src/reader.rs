@@ -31,6 +31,17 @@ pub(crate) struct Value<'a> {
     errors: &'a Errors,
 }
 
+/// Parses a file; `None` if it is not TOML.
+pub(crate) fn parse<'a>(text: &'a str, errors: &Errors) -> Option<Spanned<DeTable<'a>>> {
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    for error in &syntax {
+        let message = format!("this is not TOML: {}", error.message().replace('\n', "; "));
+        errors.add(errors.at(error.span().unwrap_or(0..0), message, "here"));
+    }
+    // What is left of a broken file would only give errors that follow from these.
+    syntax.is_empty().then_some(root)
+}
+
 /// Reads the file's top level by `fields`, then reports the keys nobody asked for.
 pub(crate) fn read_root<'a, T>(
     root: &'a Spanned<DeTable<'a>>,

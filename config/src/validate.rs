@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use toml::de::DeTable;
 
 use crate::diag::{ConfigErrors, Errors};
 use crate::model::{Config, Control, Dpdk, Isa, Machine, Neighbour, Poll, Workers, is_kernel_backed};
 use crate::network::{Network, network};
 use crate::raw::{self, RawDpdk, RawLimits, RawNeighbour, RawPort, RawWorkers};
+use crate::reader;
 use crate::routes::RouteTable;
 use crate::routes_file;
 use crate::services::services;
@@ -53,15 +53,7 @@ fn build(
     read_routes: impl FnOnce(&Path) -> Option<std::io::Result<String>>,
 ) -> Result<Config, ConfigErrors> {
     let errors = Errors::new(&path.display().to_string(), text);
-    let (root, syntax) = DeTable::parse_recoverable(text);
-    for error in &syntax {
-        let message = format!("this is not TOML: {}", error.message().replace('\n', "; "));
-        errors.add(errors.at(error.span().unwrap_or(0..0), message, "here"));
-    }
-    if !syntax.is_empty() {
-        // What is left of a broken file would only give errors that follow from these.
-        return errors.into_result(None);
-    }
+    let Some(root) = reader::parse(text, &errors) else { return errors.into_result(None) };
     let mut raw = raw::read(&root, &errors);
     if raw.ports.is_empty() && errors.count() == 0 {
         let error = errors.whole("there is no port to forward between".to_owned());

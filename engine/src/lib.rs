@@ -15,4 +15,5 @@ mod plugs;
 pub mod run;
 pub mod worker;
 
+mod chance;
 mod egress;

@@ -9,12 +9,14 @@ mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::peer::Peer;
 use common::{Net, host, mac, port_mac, two_ports, udp_frame};
-use engine::app::load::{Exchange, Intervals, Load, Pace, Workload};
+use config::{Check, Request};
+use engine::app::load::{Exchange, Intervals, Load, Mix, Pace, Think, Workload};
 use engine::net::{Executor, TcpListener, UdpSocket};
 use l2l3::forward::Isa;
 use sim::builder::{self, Flow, Ipv4, Tcp};
@@ -234,31 +236,42 @@ fn calls_of_echo(mut net: Net, brief: bool) -> u64 {
     total
 }
 
-/// Loads a server at steady state: over connections that stay, and over one for each request.
+/// Loads a server at steady state: over connections that stay, and over one for each request, with all that there
+/// is to a load.
 #[test]
 fn load() {
-    for (close, cores, pace) in [
-        (false, "[0]", Pace::Closed),
-        (false, "[0, 1]", Pace::Poisson(20_000.0)),
-        (true, "[0]", Pace::Constant(3000.0)),
+    let think = Think::Exponential(Duration::from_millis(2));
+    for (close, cores, pace, think) in [
+        (false, "[0]", Pace::Closed, Think::None),
+        (false, "[0]", Pace::Closed, think),
+        (false, "[0, 1]", Pace::Poisson(20_000.0), Think::None),
+        (true, "[0]", Pace::Constant(3000.0), Think::None),
     ] {
         let to = SocketAddrV4::new(A.into(), 80);
         let (recorder, mut intervals) = (RefCell::new(vec![]), vec![]);
         for _ in 0..2 {
-            let (ours, theirs) = Intervals::new();
+            let (ours, theirs) = Intervals::new(2);
             recorder.borrow_mut().push(ours);
             intervals.push(theirs);
         }
+        let requests =
+            [Request::get("/"), Request { weight: 2, check: Some(Check::First), ..Request::get("/long") }];
+        let exchange = |request: &Request| (request.weight, Exchange::http(request, "a", close));
+        let mix = Mix::new(requests.iter().map(exchange).collect()).unwrap();
         let workload = Workload {
-            target: to,
-            exchange: Exchange::get("a", "/", close),
+            target: Arc::new(to.into()),
+            sources: [Ipv4Addr::new(10, 0, 1, 1)].into(),
+            mix,
             connections: 8,
             pipeline: if close { 1 } else { 4 },
             close,
             pace,
+            think,
+            ramp: Duration::ZERO,
             warm_up: Duration::ZERO,
             duration: Duration::from_secs(4),
             timeout: Duration::from_secs(1),
+            seed: 1,
         };
         let workers = cores.matches(char::is_numeric).count() as u32;
         let mut net = Net::with_apps(&two_ports(cores, SERVICE), Isa::detect(), || {
@@ -298,7 +311,7 @@ fn load() {
                 .for_each(|each| each.each(|interval| completed += interval.counts.completed));
         }
         assert!(completed > 9000, "{completed}");
-        assert_eq!(total, 0, "on cores {cores} with {pace:?}");
+        assert_eq!(total, 0, "on cores {cores} with {pace:?}, {think:?}");
         peer.settle(&mut net);
         net.finish();
     }

@@ -1,4 +1,4 @@
-//! Bodies of requests: where they end (RFC 9112 sections 6 and 7). What they hold is not kept.
+//! Bodies: where they end (RFC 9112 sections 6 and 7). What they hold is not kept.
 
 use crate::reader::Limits;
 use crate::status::Status;
@@ -61,15 +61,23 @@ impl Body {
         Some(Body { state, left, total: 0, line: 0 })
     }
 
-    /// Takes what belongs to the body from the front of `input`. Gives whether this was its end.
+    /// Takes what belongs to the body from the front of `input`, and gives `content` what of it is no framing. Gives
+    /// whether this was its end.
     ///
     /// # Errors
     /// The status of the refusal: the framing is broken, or a bound is passed.
-    pub fn take(&mut self, input: &mut &[u8], limits: &Limits) -> Result<bool, Status> {
+    pub fn take(
+        &mut self,
+        input: &mut &[u8],
+        limits: &Limits,
+        mut content: impl FnMut(&[u8]),
+    ) -> Result<bool, Status> {
         while let Some((&byte, rest)) = input.split_first() {
             if matches!(self.state, State::Length | State::Data) {
                 let count = self.left.min(input.len() as u64);
-                *input = &input[count as usize..];
+                let (data, rest) = input.split_at(count as usize);
+                content(data);
+                *input = rest;
                 self.left -= count;
                 if self.left == 0 {
                     if self.state == State::Length {

@@ -163,7 +163,7 @@ impl Reader {
                 *input = &[];
                 Ok(None)
             }
-            State::Body(body) => match body.take(input, limits) {
+            State::Body(body) => match body.take(input, limits, |_| {}) {
                 Ok(true) => {
                     self.state = State::Head;
                     Ok(Some(Item::BodyEnd))

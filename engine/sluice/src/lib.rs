@@ -53,7 +53,7 @@ use std::process::ExitCode;
 
 pub use config::Config;
 pub use engine::app::{App, Content, Event, Produce, Pulled, StartError};
-pub use engine::net::{Elapsed, JoinHandle};
+pub use engine::net::{Elapsed, JoinHandle, LookupError};
 pub use place::main;
 pub use pmd::Mbuf;
 pub use run::{Worker, run, run_with};
@@ -77,6 +77,8 @@ pub type RxBuf = engine::net::RxBuf<Mbuf>;
 pub type Copying = engine::net::Copying<Mbuf>;
 /// A buffer to be filled and sent.
 pub type TxBuf = engine::app::TxBuf<Mbuf>;
+/// Looks names of hosts up.
+pub type Resolver = engine::net::Resolver<Mbuf>;
 
 /// All our addresses, at `port`.
 pub const fn any(port: u16) -> SocketAddrV4 {

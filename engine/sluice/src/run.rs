@@ -222,7 +222,7 @@ fn secret() -> io::Result<[u8; 16]> {
 }
 
 /// Something that others cannot guess.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     use std::hash::{BuildHasher, Hasher, RandomState};
     RandomState::new().build_hasher().finish()
 }

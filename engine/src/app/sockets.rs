@@ -97,6 +97,18 @@ impl<F: Frame> Sockets<'_, F> {
     /// [`ConnectError`].
     pub fn connect(&mut self, remote: SocketAddrV4) -> Result<ConnectionId, ConnectError> {
         let local = (self.source)(*remote.ip()).ok_or(ConnectError::BadAddress)?;
+        self.connect_from(local, remote)
+    }
+
+    /// As [`connect`](Self::connect), from the address `local`, which must be one of ours.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub fn connect_from(
+        &mut self,
+        local: Ipv4Addr,
+        remote: SocketAddrV4,
+    ) -> Result<ConnectionId, ConnectError> {
         let id = self.tcp.connect(self.now, SocketAddrV4::new(local, 0), remote)?;
         self.set_token(id, 0);
         Ok(id)
@@ -201,6 +213,18 @@ impl<F: Frame> Sockets<'_, F> {
         let id = self.udp.bind(local)?;
         self.owners.sockets.insert(id, self.app);
         Ok(id)
+    }
+
+    /// Opens a UDP socket to ask `remote` from: at the address that the route to it starts from, and a port whose
+    /// answers come to this worker.
+    ///
+    /// # Errors
+    /// As of [`UdpTable::bind`]; [`UdpError::BadAddress`] if we have no address.
+    pub fn bind_towards(&mut self, remote: SocketAddrV4) -> Result<SocketId, UdpError> {
+        let local = (self.source)(*remote.ip()).ok_or(UdpError::BadAddress)?;
+        let udp = &*self.udp;
+        let port = self.tcp.port_towards(local, remote, |port| !udp.has_port(port));
+        self.bind(SocketAddrV4::new(local, port.map_err(|_| UdpError::NoFreePort)?))
     }
 
     /// Closes a UDP socket.

@@ -18,12 +18,21 @@ const AHEAD: usize = 8;
 
 /// How far a socket is.
 enum State {
-    /// To be opened at an address.
-    Wanted(SocketAddrV4),
+    /// To be opened.
+    Wanted(Wanted),
     Open(SocketId),
     Failed(ErrorKind),
     /// To be closed, if it was open.
     Unwanted(Option<SocketId>),
+}
+
+/// Where a socket is to be opened.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// At an address of ours.
+    At(SocketAddrV4),
+    /// Where answers of this peer come to this core.
+    Towards(SocketAddrV4),
 }
 
 /// A datagram to be sent: its bytes, to whom, and from which of our addresses.
@@ -62,13 +71,13 @@ impl<F: Frame> UdpSockets<F> {
         }
     }
 
-    fn insert(&mut self, local: SocketAddrV4) -> u32 {
+    fn insert(&mut self, wanted: Wanted) -> u32 {
         let at = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
             self.places.len() as u32 - 1
         });
         self.places[at as usize] = Some(Place {
-            state: State::Wanted(local),
+            state: State::Wanted(wanted),
             received: VecDeque::with_capacity(AHEAD),
             readable: false,
             queued: VecDeque::with_capacity(AHEAD),
@@ -110,8 +119,12 @@ impl<F: Frame> UdpSockets<F> {
     pub(super) fn pump_next(&mut self, sockets: &mut Sockets<'_, F>) -> Option<Woken> {
         let at = self.marked.pop()?;
         let place = self.places.get_mut(at as usize)?.as_mut()?;
-        if let State::Wanted(local) = place.state {
-            place.state = match sockets.bind(local) {
+        if let State::Wanted(wanted) = place.state {
+            let opened = match wanted {
+                Wanted::At(local) => sockets.bind(local),
+                Wanted::Towards(remote) => sockets.bind_towards(remote),
+            };
+            place.state = match opened {
                 Ok(id) => {
                     self.open.insert(id, at);
                     State::Open(id)
@@ -213,7 +226,21 @@ impl<F: Frame> UdpSocket<F> {
     /// # Errors
     /// [`AddrInUse`](ErrorKind::AddrInUse), [`QuotaExceeded`](ErrorKind::QuotaExceeded).
     pub async fn bind(net: &Net<F>, local: SocketAddrV4) -> io::Result<Self> {
-        let at = net.shared.udp.borrow_mut().insert(local);
+        Self::open(net, Wanted::At(local)).await
+    }
+
+    /// A socket to ask `remote` from: at the address that the route to it starts from, and a port whose answers
+    /// come to this core.
+    ///
+    /// # Errors
+    /// [`AddrInUse`](ErrorKind::AddrInUse), [`QuotaExceeded`](ErrorKind::QuotaExceeded);
+    /// [`InvalidInput`](ErrorKind::InvalidInput) if we have no address.
+    pub async fn bind_towards(net: &Net<F>, remote: SocketAddrV4) -> io::Result<Self> {
+        Self::open(net, Wanted::Towards(remote)).await
+    }
+
+    async fn open(net: &Net<F>, wanted: Wanted) -> io::Result<Self> {
+        let at = net.shared.udp.borrow_mut().insert(wanted);
         let socket = UdpSocket { net: net.clone(), at };
         poll_fn(|cx| {
             socket.with(|place| match place.state {

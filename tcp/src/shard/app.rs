@@ -1,6 +1,6 @@
 //! What the application asks for.
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use wire::{Instant, Payload};
@@ -10,6 +10,7 @@ use crate::connection::info::Info;
 use crate::connection::{Connection, Cx, Error, Flags, Given, News, Settings, State};
 use crate::content::Content;
 use crate::demux::FlowKey;
+use crate::ports::PortError;
 
 /// Why a connect was refused at once.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,6 +164,20 @@ impl<B: Payload> Shard<B> {
             flows.lookup(&key, same).is_none() && !time_wait.contains(&key)
         };
         ports.choose(*local.ip(), remote, is_free).map(at).map_err(|_| ConnectError::NoPort)
+    }
+
+    /// A port of `local`, of those that `is_free` says are, whose answers from `remote` come to this core, whatever
+    /// protocol they are of.
+    ///
+    /// # Errors
+    /// [`PortError`].
+    pub fn port_towards(
+        &mut self,
+        local: Ipv4Addr,
+        remote: SocketAddrV4,
+        is_free: impl FnMut(u16) -> bool,
+    ) -> Result<u16, PortError> {
+        self.ports.choose(local, remote, is_free)
     }
 
     /// Whether a flow has a connection, or one in TIME-WAIT that must not be followed yet.

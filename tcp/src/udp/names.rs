@@ -85,6 +85,11 @@ impl Names {
         }
     }
 
+    /// Whether a socket has this local port.
+    pub(super) fn has_port(&self, port: u16) -> bool {
+        self.ports.contains_key(&port)
+    }
+
     /// A port that no socket has.
     pub(super) fn choose_port(&mut self) -> Result<u16, UdpError> {
         //= RFC 6056 section 3.3.1: a random port of the range, or the next one that is free.

@@ -81,6 +81,11 @@ impl<B: Payload> UdpTable<B> {
         Disposition::Full
     }
 
+    /// Whether a socket has this local port, at any address.
+    pub fn has_port(&self, port: u16) -> bool {
+        self.names.has_port(port)
+    }
+
     /// Whether a socket receives what comes from `source` to `destination`.
     pub fn is_open(&self, source: SocketAddrV4, destination: SocketAddrV4) -> bool {
         self.names.lookup(destination, source).is_some()

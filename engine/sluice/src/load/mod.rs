@@ -1,6 +1,7 @@
 //! `sluice load`: requests to a server over TCP of our own, and how long the answers took.
 
 mod args;
+mod lookup;
 mod measures;
 mod progress;
 mod say;
@@ -12,7 +13,7 @@ use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use config::Config;
+use config::{Caps, Config, Plan};
 use engine::app::load::{Failure, Intervals, Workload};
 use engine::run::Report;
 use pmd::{Eal, Mbuf};
@@ -22,6 +23,7 @@ use wire::DropReason;
 use crate::App;
 use crate::run::{self, Worker};
 pub(crate) use args::Load;
+use lookup::Lookup;
 use progress::{Progress, Result as Outcome};
 
 /// What stops a load: one sentence.
@@ -31,6 +33,8 @@ type Error = Box<dyn std::error::Error>;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The part of the requests that may find no connection in time without a rate being one that cannot be made.
 const NOT_STARTED: f64 = 0.01;
+/// The part of the connections that are open, or being opened again, at the end of a good load.
+const OPEN: f64 = 0.99;
 
 /// Runs a load, and shows what came of it.
 pub(crate) fn run(load: &Load) -> ExitCode {
@@ -45,27 +49,36 @@ pub(crate) fn run(load: &Load) -> ExitCode {
 }
 
 fn measure(load: &Load, config: Config) -> Result<(), Error> {
-    let workload = load.workload()?;
-    check_route(&config, &workload)?;
+    let requests = load.requests()?;
+    let workload = load.workload(&requests, &config)?;
+    let lookup = lookup::lookup(load.server()?, &load.dns, &config, &workload.target)?;
+    check_memory(&config, load.connections)?;
     let cores = config.workers.cores.clone();
     let before = Snapshot::take("/");
     let document = Document::new(Kind::Load, concat!("sluice ", env!("CARGO_PKG_VERSION")));
-    let (progress, report) = drive(config, &workload)?;
+    let (progress, report) = drive(config, &workload, lookup.clone())?;
     let progress = progress.borrow();
     let result = &progress.result;
     run::verdict(&report)?;
+    if let Some(why) = lookup.as_ref().and_then(|lookup| lookup.failed.get()) {
+        return Err(why.clone().into());
+    }
     if result.all.completed == 0 {
-        return Err(nothing_came(&workload, &report, result).into());
+        return Err(nothing_came(load, &report, result)?.into());
     }
 
-    let parameters = load.parameters();
+    let parameters = load.parameters(&workload);
     let what: Vec<&str> = parameters.iter().take(3).map(|(_, value)| &**value).collect();
     say::result(&what.join("; "), result);
-    let complaint = complaint(result);
+    if requests.len() > 1 {
+        say::requests(&requests, &result.entries);
+    }
+    let complaint = complaint(load, result);
     if let Some(file) = &load.json {
         let document =
             parameters.into_iter().fold(document, |document, (name, value)| document.parameter(name, value));
-        let document = measures::with_run(document, load.warmup.0.as_secs_f64(), result)
+        let document = measures::with_requests(document, &requests);
+        let document = measures::with_run(document, load.before()?.as_secs_f64(), result)
             .concluded(complaint.is_none(), complaint.clone())
             .on(Environment::judge(&before, &Snapshot::take("/"), &given(&report, &cores)));
         std::fs::write(file, document.json()?).map_err(|error| format!("{}: {error}", file.display()))?;
@@ -74,30 +87,37 @@ fn measure(load: &Load, config: Config) -> Result<(), Error> {
 }
 
 /// Runs the load to its end, or until SIGINT or SIGTERM.
-fn drive(config: Config, workload: &Workload) -> Result<(Rc<RefCell<Progress>>, Report), Error> {
+fn drive(
+    config: Config,
+    workload: &Workload,
+    lookup: Option<Lookup>,
+) -> Result<(Rc<RefCell<Progress>>, Report), Error> {
     let workers = config.workers.cores.len();
-    let (recorders, intervals): (Vec<_>, Vec<_>) = (0..workers).map(|_| Intervals::new()).unzip();
+    let requests = workload.mix.count();
+    let (recorders, intervals): (Vec<_>, Vec<_>) = (0..workers).map(|_| Intervals::new(requests)).unzip();
     // Each worker takes its own, once.
     let recorders = Mutex::new(recorders.into_iter().map(Some).collect::<Vec<_>>());
-    let progress = Rc::new(RefCell::new(Progress::new(intervals)));
-    let workload = workload.clone();
+    let progress = Rc::new(RefCell::new(Progress::new(intervals, requests)));
+    let (workload, looked_up, seed) = (workload.clone(), lookup.clone(), run::seed());
     let programs = move |worker: &Worker<'_>| {
         let recorder = recorders.lock().unwrap_or_else(PoisonError::into_inner)[worker.index].take();
         let load = recorder.map(|recorder| -> Box<dyn App<Mbuf>> {
             let (index, count) = (worker.index as u32, workers as u32);
             Box::new(engine::app::load::Load::new(workload.clone(), index, count, recorder))
         });
-        load.into_iter().collect()
+        let lookup = looked_up.clone().filter(|_| worker.index == 0);
+        let lookup = lookup.map(|lookup| worker.tasks(move |net| lookup.run(net, seed)));
+        load.into_iter().chain(lookup).collect()
     };
     let looker = progress.clone();
-    let report = run::run_until(config, programs, || until_over(looker))?;
+    let report = run::run_until(config, programs, || until_over(looker, lookup))?;
     progress.borrow_mut().look();
     Ok((progress, report))
 }
 
-/// Shows how the load goes on. What it gives is ready once the load is over, and each time that SIGINT or SIGTERM
-/// comes. Needs a tokio runtime.
-fn until_over(progress: Rc<RefCell<Progress>>) -> impl AsyncFnMut() {
+/// Shows how the load goes on. What it gives is ready once the load is over or cannot begin, and each time that SIGINT
+/// or SIGTERM comes. Needs a tokio runtime.
+fn until_over(progress: Rc<RefCell<Progress>>, lookup: Option<Lookup>) -> impl AsyncFnMut() {
     let mut signalled = run::signalled();
     let mut next = tokio::time::Instant::now();
     let mut is_over = false;
@@ -108,57 +128,78 @@ fn until_over(progress: Rc<RefCell<Progress>>) -> impl AsyncFnMut() {
                 // It may be asked anew at any time: what is due stays due.
                 () = tokio::time::sleep_until(next) => next = tokio::time::Instant::now() + LOOK_EVERY,
             }
-            if progress.borrow_mut().look() && !std::mem::replace(&mut is_over, true) {
+            let has_failed = lookup.as_ref().is_some_and(|lookup| lookup.failed.get().is_some());
+            let ends = progress.borrow_mut().look() || has_failed;
+            if ends && !std::mem::replace(&mut is_over, true) {
                 return;
             }
         }
     }
 }
 
-fn check_route(config: &Config, workload: &Workload) -> Result<(), Error> {
-    let to = *workload.target.ip();
-    let is_near =
-        config.interfaces.iter().flat_map(|interface| &interface.addresses).any(|own| own.net.contains(to));
-    if is_near || !config.routes.entries.is_empty() {
-        return Ok(());
+/// Refuses more connections than there is memory for: the kernel would end us in the middle.
+fn check_memory(config: &Config, connections: u32) -> Result<(), Error> {
+    /// What the load keeps of a connection, beside TCP.
+    const SLOT: u64 = 256;
+    const MIB: u64 = 1 << 20;
+    let needed = Plan::new(config, |_| Caps::UNLIMITED)?.memory.sockets + u64::from(connections) * SLOT;
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    match available(&meminfo).filter(|available| *available < needed) {
+        None => Ok(()),
+        Some(available) => Err(format!(
+            "{connections} connections need {} MiB, and {} MiB are available",
+            needed.div_ceil(MIB),
+            available / MIB
+        )
+        .into()),
     }
-    Err(format!("no route to {to}: it is in no network of --address, and there is no --gateway").into())
+}
+
+/// Bytes that a `meminfo` says are available.
+fn available(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// Why there is nothing to show.
-fn nothing_came(workload: &Workload, report: &Report, result: &Outcome) -> String {
-    let (target, counts) = (workload.target, &result.ever);
+fn nothing_came(load: &Load, report: &Report, result: &Outcome) -> Result<String, Error> {
+    let (target, counts) = (load.server()?, &result.ever);
     let unanswered = DropReason::NeighbourUnreachable.name();
     let arp_failed = report.drops.iter().any(|drop| drop.reason == unanswered && drop.count > 0);
     let failed = say::failures(counts);
-    if counts.connects > 0 {
-        return format!(
-            "{target}: {} connections were opened, but no answer came (failed: {failed})",
-            counts.connects
-        );
-    }
-    if counts.failed(Failure::Refused) > 0 {
-        return format!("{target} refuses connections: nobody listens there");
-    }
-    if arp_failed {
-        return format!(
-            "{target}: nobody answers ARP for it, or for the gateway to it; is the address right?"
-        );
-    }
-    format!("{target}: no connection could be opened (failed: {failed})")
+    Ok(if counts.connects > 0 {
+        let opened = counts.connects;
+        format!("{target}: {opened} connections were opened, but no answer came (failed: {failed})")
+    } else if counts.failed(Failure::Refused) > 0 {
+        format!("{target} refuses connections: nobody listens there")
+    } else if arp_failed {
+        format!("{target}: nobody answers ARP for it, or for the gateway to it; is the address right?")
+    } else {
+        format!("{target}: no connection could be opened (failed: {failed})")
+    })
 }
 
 /// What is wrong with a load that was answered.
-fn complaint(result: &Outcome) -> Option<String> {
+fn complaint(load: &Load, result: &Outcome) -> Option<String> {
     let counts = &result.all;
     let meant = counts.started + counts.not_started;
-    let late = counts.not_started as f64 > NOT_STARTED * meant as f64;
-    late.then(|| {
-        format!(
+    if counts.wrong_bodies > 0 {
+        return Some(format!(
+            "{} of {} answers had another content than they should have",
+            counts.wrong_bodies, counts.completed
+        ));
+    }
+    if counts.not_started as f64 > NOT_STARTED * meant as f64 {
+        return Some(format!(
             "the rate could not be made: {} of {meant} requests found no free connection until the end",
             counts.not_started
-        )
-    })
+        ));
+    }
+    // Unless it was stopped before its time.
+    let is_whole = result.seconds() >= 0.9 * load.duration.0.as_secs_f64();
+    let few = f64::from(result.open()) < OPEN * f64::from(load.connections);
+    (is_whole && few && !load.close)
+        .then(|| format!("only {} of {} connections could be kept open", result.open(), load.connections))
 }
 
 fn given(report: &Report, cores: &[u16]) -> Given {
@@ -170,5 +211,17 @@ fn given(report: &Report, cores: &[u16]) -> Given {
         dpdk: Some(Eal::version()),
         devices: report.ports.iter().map(device).collect(),
         ..Given::new(cores.iter().map(|core| u32::from(*core)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_is_available() {
+        let text = "MemTotal:       24000000 kB\nMemFree: 1 kB\nMemAvailable:    2000 kB\n";
+        assert_eq!(available(text), Some(2_048_000));
+        assert_eq!(available("MemTotal: 1 kB\n"), None);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use engine::app::load::{Counts, Interval, Intervals, Phase, histogram};
+use engine::app::load::{Counts, EntryCounts, Interval, Intervals, Phase, histogram};
 use hdrhistogram::Histogram;
 use report::Span;
 use wire::Instant;
@@ -39,6 +39,10 @@ pub(crate) struct Result {
     pub(crate) all: Counts,
     /// Of the warm-up too.
     pub(crate) ever: Counts,
+    /// As in `all`, by the request of the mix.
+    pub(crate) entries: Vec<EntryCounts>,
+    /// Connections open when the measured time ended, by worker.
+    open: Vec<u32>,
     /// Of the responses in `all`, nanoseconds.
     pub(crate) latency: Histogram<u64>,
     /// The time line of the measured time.
@@ -49,6 +53,11 @@ impl Result {
     /// Seconds that rates are of.
     pub(crate) fn seconds(&self) -> f64 {
         self.measured_for.as_secs_f64() / f64::from(self.workers)
+    }
+
+    /// Connections open, or being opened, when the measured time ended.
+    pub(crate) fn open(&self) -> u32 {
+        self.open.iter().sum()
     }
 
     /// Responses a second.
@@ -78,13 +87,16 @@ struct Second {
 }
 
 impl Progress {
-    pub(crate) fn new(workers: Vec<Intervals>) -> Self {
+    /// Of the loads on `workers`, of a mix of so many requests.
+    pub(crate) fn new(workers: Vec<Intervals>, requests: usize) -> Self {
         let result = Result {
             measured: Counts::default(),
             measured_for: Duration::ZERO,
             workers: workers.len() as u32,
             all: Counts::default(),
             ever: Counts::default(),
+            entries: vec![EntryCounts::default(); requests],
+            open: vec![0; workers.len()],
             latency: histogram(),
             spans: Vec::new(),
         };
@@ -97,7 +109,7 @@ impl Progress {
         for at in 0..self.workers.len() {
             let Progress { workers, delivered, seconds, told, over, result, .. } = self;
             workers[at].each(|interval| {
-                result.add(interval);
+                result.add(at, interval);
                 *over += usize::from(interval.phase == Phase::Over);
                 let number = delivered[at] - *told;
                 delivered[at] += 1;
@@ -135,7 +147,8 @@ impl Progress {
 }
 
 impl Result {
-    fn add(&mut self, interval: &Interval) {
+    /// Adds an interval of the worker number `worker`.
+    fn add(&mut self, worker: usize, interval: &Interval) {
         self.ever += &interval.counts;
         if interval.phase == Phase::WarmUp {
             return;
@@ -143,7 +156,9 @@ impl Result {
         if interval.phase == Phase::Measure {
             self.measured += &interval.counts;
             self.measured_for += interval.to.since(interval.from);
+            self.open[worker] = interval.open;
         }
+        self.entries.iter_mut().zip(&interval.entries).for_each(|(sum, more)| *sum += more);
         self.all += &interval.counts;
         // The bounds are the same.
         let _fits = self.latency.add(&interval.latency);

@@ -1,6 +1,7 @@
 //! What is printed: a line a second, and the result.
 
-use engine::app::load::{Counts, Failure, Phase};
+use config::Request;
+use engine::app::load::{Counts, EntryCounts, Failure, Phase};
 use hdrhistogram::Histogram;
 
 use super::progress::Result;
@@ -31,12 +32,37 @@ pub(crate) fn result(what: &str, result: &Result) {
         counts.started, counts.completed, counts.non_2xx, counts.retried
     );
     println!("failed:     {}", failures(counts));
-    println!("opened:     {} connections, with those of the warm-up", result.ever.connects);
+    println!(
+        "opened:     {} connections, with those of the warm-up; {} open at the end",
+        result.ever.connects,
+        result.open()
+    );
+    if counts.wrong_bodies > 0 {
+        println!("contents that are not what they should be: {}", counts.wrong_bodies);
+    }
     if counts.not_started > 0 {
         println!("not started in time, for want of a free connection: {}", counts.not_started);
     }
     if counts.overflowed > 0 {
         println!("latencies beyond the histogram's range, an hour: {}", counts.overflowed);
+    }
+}
+
+/// What became of each request of a mix.
+pub(crate) fn requests(requests: &[Request], entries: &[EntryCounts]) {
+    /// More than anybody reads; the document has all.
+    const MOST: usize = 20;
+    let row = |(Request { weight, method, target, .. }, entry): (&Request, &EntryCounts)| {
+        let mean = entry.latency.checked_div(entry.completed);
+        let counts = [entry.started, entry.completed, entry.non_2xx, entry.wrong_bodies, entry.failed];
+        let counts = counts.map(|count| count.to_string());
+        let mean = mean.map_or_else(|| "-".into(), |mean| time(mean as f64));
+        [&[format!("{method} {target}"), weight.to_string()], &counts[..], &[mean]].concat()
+    };
+    let head = ["request", "weight", "started", "answered", "not 2xx", "wrong", "failed", "mean latency"];
+    println!("\n{}", table(&head, &[1, 2, 3, 4, 5, 6, 7], requests.iter().zip(entries).take(MOST).map(row)));
+    if requests.len() > MOST {
+        println!("and {} more", requests.len() - MOST);
     }
 }
 

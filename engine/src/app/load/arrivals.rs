@@ -1,6 +1,10 @@
 //! When requests are meant to start.
 
+use std::time::Duration;
+
 use wire::Instant;
+
+use crate::chance::Chance;
 
 const NANOS: f64 = 1e9;
 
@@ -17,47 +21,82 @@ pub enum Pace {
 
 /// The intended starts, one after another. Those that have come and were not taken wait here, without memory:
 /// they are the next that are taken, with the time at which they came.
+///
+/// A start has a number, which need not be whole: in equal distances numbers are 1 apart, in a Poisson process 1 on
+/// average. When a number's time is, the ramp alone decides.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     kind: Kind,
+    /// Of the next one; workers begin at different fractions, so that all together keep equal distances.
+    number: f64,
+    /// When the next one is.
+    at: Instant,
+    schedule: Schedule,
     end: Instant,
 }
 
 #[derive(Debug)]
 enum Kind {
     Closed,
-    Constant {
-        begin: Instant,
-        /// Nanoseconds from one to the next.
-        step: f64,
-        /// Of the next one; workers begin at different fractions, so that all together keep equal distances.
-        number: f64,
-    },
-    Poisson {
-        mean: f64,
-        /// The next one, in nanoseconds.
-        next: f64,
-        state: u64,
-    },
+    Constant,
+    Poisson(Chance),
+}
+
+/// When which number is.
+#[derive(Debug)]
+struct Schedule {
+    begin: Instant,
+    /// Nanoseconds in which the rate grows from nothing.
+    ramp: f64,
+    /// Nanoseconds from one number to the next, after it.
+    step: f64,
+}
+
+impl Schedule {
+    /// The rate grows linearly: after a part `t` of the ramp, `t^2` of the ramp's numbers have come, and these are half
+    /// as many as in the same time after it.
+    fn at(&self, number: f64) -> Instant {
+        let Schedule { begin, ramp, step } = *self;
+        let after = if 2.0 * number * step < ramp {
+            (2.0 * number * step * ramp).sqrt()
+        } else {
+            ramp / 2.0 + number * step
+        };
+        Instant::from_nanos(begin.as_nanos() + after as u64)
+    }
 }
 
 impl Arrivals {
-    /// Those of worker `worker`, which has the share `share` of the whole pace, from `begin` until before `end`.
-    pub(super) fn new(pace: Pace, share: f64, phase: f64, begin: Instant, end: Instant) -> Self {
-        let kind = match pace {
-            Pace::Closed => Kind::Closed,
-            Pace::Constant(rate) => Kind::Constant { begin, step: NANOS / (rate * share), number: phase },
-            Pace::Poisson(rate) => {
-                let mut kind = Kind::Poisson {
-                    mean: NANOS / (rate * share),
-                    next: begin.as_nanos() as f64,
-                    state: phase.to_bits() ^ begin.as_nanos(),
-                };
-                kind.advance();
-                kind
-            }
+    /// None.
+    pub(super) fn none() -> Self {
+        let schedule = Schedule { begin: Instant::ZERO, ramp: 0.0, step: 0.0 };
+        let (at, end) = (Instant::ZERO, Instant::ZERO);
+        Arrivals { kind: Kind::Closed, number: 0.0, at, schedule, end }
+    }
+
+    /// Those of a worker, which has the share `share` of the whole pace, from `begin` until before `end`. The first
+    /// is a part `phase` of a distance behind `begin`.
+    pub(super) fn new(
+        pace: Pace,
+        share: f64,
+        phase: f64,
+        begin: Instant,
+        ramp: Duration,
+        end: Instant,
+        chance: Chance,
+    ) -> Self {
+        let (kind, rate) = match pace {
+            Pace::Closed => (Kind::Closed, f64::INFINITY),
+            Pace::Constant(rate) => (Kind::Constant, rate),
+            Pace::Poisson(rate) => (Kind::Poisson(chance), rate),
         };
-        Arrivals { kind, end }
+        let schedule = Schedule { begin, ramp: ramp.as_nanos() as f64, step: NANOS / (rate * share) };
+        let mut arrivals = Arrivals { kind, number: phase, at: begin, schedule, end };
+        if let Kind::Poisson(chance) = &mut arrivals.kind {
+            arrivals.number = chance.exponential();
+        }
+        arrivals.at = arrivals.schedule.at(arrivals.number);
+        arrivals
     }
 
     /// Whether requests start by themselves, however slow the answers are.
@@ -67,7 +106,7 @@ impl Arrivals {
 
     /// The next intended start, if it is a time; `None` in a closed loop and after the last.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.kind.next().filter(|next| *next < self.end)
+        (self.are_open() && self.at < self.end).then_some(self.at)
     }
 
     /// Takes the oldest intended start that has come by `now`.
@@ -76,7 +115,7 @@ impl Arrivals {
             return (now < self.end).then_some(now);
         }
         let next = self.next().filter(|next| *next <= now)?;
-        self.kind.advance();
+        self.advance();
         Some(next)
     }
 
@@ -89,49 +128,28 @@ impl Arrivals {
     pub(super) fn take_rest(&mut self) -> u64 {
         let mut count = 0;
         while self.next().is_some() {
-            self.kind.advance();
+            self.advance();
             count += 1;
         }
         count
     }
-}
-
-impl Kind {
-    fn next(&self) -> Option<Instant> {
-        match *self {
-            Kind::Closed => None,
-            Kind::Constant { begin, step, number } => {
-                Some(Instant::from_nanos(begin.as_nanos() + (number * step) as u64))
-            }
-            Kind::Poisson { next, .. } => Some(Instant::from_nanos(next as u64)),
-        }
-    }
 
     fn advance(&mut self) {
-        match self {
-            Kind::Closed => {}
-            Kind::Constant { number, .. } => *number += 1.0,
-            Kind::Poisson { mean, next, state } => {
-                // In (0, 1]: the logarithm is finite.
-                let chance = ((split_mix(state) >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-                *next -= *mean * chance.ln();
-            }
-        }
+        self.number += match &mut self.kind {
+            Kind::Closed | Kind::Constant => 1.0,
+            Kind::Poisson(chance) => chance.exponential(),
+        };
+        self.at = self.schedule.at(self.number);
     }
-}
-
-/// SplitMix64 (Steele, Lea and Flood, 2014).
-fn split_mix(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn new(pace: Pace, share: f64, phase: f64, begin: Instant, end: Instant) -> Arrivals {
+        Arrivals::new(pace, share, phase, begin, Duration::ZERO, end, Chance::new(1, 0))
+    }
 
     fn all(mut arrivals: Arrivals) -> Vec<u64> {
         std::iter::from_fn(|| arrivals.take(Instant::from_millis(u64::MAX / 1_000_000)))
@@ -143,7 +161,7 @@ mod tests {
     fn constant_ones_of_all_workers_keep_equal_distances() {
         let (begin, end) = (Instant::from_millis(1000), Instant::from_millis(2000));
         // Two workers with a half of 1000 a second each.
-        let share = |phase| all(Arrivals::new(Pace::Constant(1000.0), 0.5, phase, begin, end));
+        let share = |phase| all(new(Pace::Constant(1000.0), 0.5, phase, begin, end));
         let mut times = [share(0.0), share(0.5)].concat();
         times.sort_unstable();
         let expected: Vec<u64> = (0..1000).map(|n| 1_000_000_000 + n * 1_000_000).collect();
@@ -153,7 +171,7 @@ mod tests {
     #[test]
     fn poisson_has_its_rate_and_its_spread() {
         let (begin, end) = (Instant::from_millis(5), Instant::from_millis(100_005));
-        let times = all(Arrivals::new(Pace::Poisson(1000.0), 1.0, 0.25, begin, end));
+        let times = all(new(Pace::Poisson(1000.0), 1.0, 0.25, begin, end));
         assert!((99_000..101_000).contains(&times.len()), "{}", times.len());
         let gaps: Vec<f64> = times.windows(2).map(|pair| (pair[1] - pair[0]) as f64).collect();
         let mean = gaps.iter().sum::<f64>() / gaps.len() as f64;
@@ -164,15 +182,30 @@ mod tests {
 
     #[test]
     fn what_is_not_taken_waits_with_its_own_time() {
-        let mut arrivals =
-            Arrivals::new(Pace::Constant(100.0), 1.0, 0.0, Instant::ZERO, Instant::from_millis(100));
+        let mut arrivals = new(Pace::Constant(100.0), 1.0, 0.0, Instant::ZERO, Instant::from_millis(100));
         assert_eq!(arrivals.take(Instant::from_millis(55)), Some(Instant::ZERO));
         assert_eq!(arrivals.take(Instant::from_millis(55)), Some(Instant::from_millis(10)));
         assert_eq!(arrivals.take(Instant::from_millis(15)), None);
         arrivals.end_at(Instant::from_millis(50));
         assert_eq!(arrivals.take_rest(), 3);
-        let mut closed = Arrivals::new(Pace::Closed, 1.0, 0.0, Instant::ZERO, Instant::from_millis(100));
+        let mut closed = new(Pace::Closed, 1.0, 0.0, Instant::ZERO, Instant::from_millis(100));
         assert_eq!(closed.take(Instant::from_millis(7)), Some(Instant::from_millis(7)));
         assert_eq!(closed.take(Instant::from_millis(100)), None);
+    }
+
+    #[test]
+    fn a_ramp_has_half_as_many_and_goes_over_into_the_rate() {
+        for pace in [Pace::Constant(1000.0), Pace::Poisson(1000.0)] {
+            let (begin, end) = (Instant::from_millis(500), Instant::from_millis(12_500));
+            let ramp = Duration::from_secs(10);
+            let times = all(Arrivals::new(pace, 0.5, 0.0, begin, ramp, end, Chance::new(7, 1)));
+            let until = |ms: u64| times.iter().filter(|at| **at < (500 + ms) * 1_000_000).count();
+            // Of 500 a second: 250 in the first tenth would be all, so 25 are.
+            for (ms, count) in [(1000, 25), (5000, 625), (10_000, 2500), (11_000, 3000), (12_000, 3500)] {
+                let spread = if pace == Pace::Constant(1000.0) { 1.0 } else { 4.0 * f64::from(count).sqrt() };
+                let got = until(ms) as f64;
+                assert!((got - f64::from(count)).abs() <= spread, "{pace:?} {ms} ms: {got}, not {count}");
+            }
+        }
     }
 }

@@ -1,33 +1,32 @@
-//! What is asked, and what counts as an answer.
+//! What is asked.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use http1::body::{Body, Framing};
-use http1::reader::Limits;
+use config::{Check, Request};
 use tcp::{Content, Produce, Pulled};
 
-use super::tally::Failure;
-
-/// Bytes of a response's head, and of its trailer section.
-const HEAD: usize = 16 << 10;
-/// Fields of a head.
-const FIELDS: usize = 100;
-/// Heads that may have come in part, on all connections of a worker together.
-const MOST_HEADS: u32 = 65_536;
+use super::bodies::Hash;
 
 /// A request, and what answers it.
 #[derive(Clone, Debug)]
 pub struct Exchange {
     kind: Kind,
     message: Arc<Message>,
+    /// What content each answer has; nothing until the first has come, if that one says it.
+    expected: Option<Arc<OnceLock<Hash>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub(super) enum Kind {
     /// The same bytes come back.
     Echo,
     /// An HTTP/1.1 response comes.
-    Http,
+    Http {
+        /// Without content, whatever its head says.
+        is_head: bool,
+        /// The request may be repeated.
+        is_idempotent: bool,
+    },
 }
 
 /// The bytes of one request. As a stream they repeat without end.
@@ -48,23 +47,70 @@ impl Produce for Message {
 }
 
 impl Exchange {
-    /// A message of `size` bytes, at least 1, that comes back as it was sent.
-    pub fn echo(size: usize) -> Exchange {
-        let bytes = (0..size.max(1)).map(|at| (at ^ (at >> 8)) as u8).collect();
-        Exchange { kind: Kind::Echo, message: Arc::new(Message(bytes)) }
+    fn new(kind: Kind, bytes: Vec<u8>) -> Exchange {
+        Exchange { kind, message: Arc::new(Message(bytes.into())), expected: None }
     }
 
-    /// A GET of `target`, a request target as it stands in the request line, at `host`. With `close` the server
-    /// is told that no other request follows.
-    pub fn get(host: &str, target: &str, close: bool) -> Exchange {
-        let close = if close { "Connection: close\r\n" } else { "" };
-        let text = format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: sluice\r\n{close}\r\n");
-        Exchange { kind: Kind::Http, message: Arc::new(Message(text.into_bytes().into())) }
+    /// A message of `size` bytes, at least 1, that comes back as it was sent.
+    pub fn echo(size: usize) -> Exchange {
+        Exchange::new(Kind::Echo, (0..size.max(1)).map(|at| (at ^ (at >> 8)) as u8).collect())
+    }
+
+    /// A request to `host`, the authority that the Host field names unless the request has a field of its own. With
+    /// `close` the server is told that no other request follows.
+    pub fn http(request: &Request, host: &str, close: bool) -> Exchange {
+        let Request { method, target, fields, body, .. } = request;
+        let mut text = format!("{method} {target} HTTP/1.1\r\n");
+        let mut add = |name: &str, value: &str| text.extend([name, ": ", value, "\r\n"]);
+        for (name, value) in [("Host", host), ("User-Agent", "sluice")] {
+            if !fields.iter().any(|(own, _)| own.eq_ignore_ascii_case(name)) {
+                add(name, value);
+            }
+        }
+        fields.iter().for_each(|(name, value)| add(name, value));
+        //= RFC 9110 section 8.6: a method that is made for content has a length even if that is 0.
+        if !body.is_empty() || matches!(&**method, "POST" | "PUT" | "PATCH") {
+            add("Content-Length", &body.len().to_string());
+        }
+        if close {
+            add("Connection", "close");
+        }
+        text.extend(["\r\n", body]);
+        //= RFC 9110 section 9.2.2: what idempotent methods are.
+        let is_idempotent = matches!(&**method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE");
+        let kind = Kind::Http { is_head: method == "HEAD", is_idempotent };
+        let expected = request.check.map(|check| match check {
+            Check::First => Arc::default(),
+            Check::Sha256(hash) => Arc::new(OnceLock::from(hash)),
+        });
+        Exchange { expected, ..Exchange::new(kind, text.into_bytes()) }
     }
 
     /// Bytes of a request.
     pub(super) fn len(&self) -> u64 {
         self.message.0.len() as u64
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.message.0
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Whether it may be sent again when nobody knows what became of it.
+    pub(super) fn may_be_repeated(&self) -> bool {
+        !matches!(self.kind, Kind::Http { is_idempotent: false, .. })
+    }
+
+    pub(super) fn is_checked(&self) -> bool {
+        self.expected.is_some()
+    }
+
+    /// Whether an answer may have the content with this hash.
+    pub(super) fn expects(&self, hash: Hash) -> bool {
+        self.expected.as_ref().is_none_or(|expected| *expected.get_or_init(|| hash) == hash)
     }
 
     /// The last `bytes` of a stream of whole requests. They are made as they are sent.
@@ -74,320 +120,51 @@ impl Exchange {
     }
 }
 
-/// An answer that has come in whole.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Answer {
-    /// Whether it is what was hoped for: a status of 2xx.
-    pub(super) is_good: bool,
-    /// Whether the server closes the connection after it.
-    pub(super) closes: bool,
-}
-
-/// Memory for heads that come in pieces.
-#[derive(Debug)]
-pub(super) struct Heads {
-    memory: Box<[u8]>,
-    free: Vec<u32>,
-}
-
-impl Heads {
-    /// For so many connections.
-    pub(super) fn new(connections: u32) -> Self {
-        let heads = connections.min(MOST_HEADS);
-        // Zeroed memory is the kernel's until it is written to.
-        Heads { memory: vec![0; heads as usize * HEAD].into_boxed_slice(), free: (0..heads).rev().collect() }
-    }
-
-    fn at(&mut self, slot: u32) -> &mut [u8] {
-        let start = slot as usize * HEAD;
-        &mut self.memory[start..start + HEAD]
-    }
-}
-
-/// How far the answers of one connection were read.
-#[derive(Clone, Copy, Default, Debug)]
-pub(super) struct Reader {
-    state: State,
-    /// What is known of the answer that is being read.
-    answer: Option<Answer>,
-}
-
-#[derive(Clone, Copy, Default, Debug)]
-enum State {
-    #[default]
-    Start,
-    /// So many bytes of the echo have come.
-    Echo(usize),
-    /// So many bytes of a head lie in a slot of the memory.
-    Head {
-        slot: u32,
-        len: usize,
-    },
-    Body(Body),
-    /// The body ends with the connection.
-    UntilClose,
-}
-
-/// Bounds of responses; their bodies have none.
-const LIMITS: Limits = Limits { target: 0, head: HEAD, body: u64::MAX };
-
-impl Reader {
-    /// Whether nothing of an answer has come that is incomplete.
-    pub(super) fn is_between(&self) -> bool {
-        matches!(self.state, State::Start)
-    }
-
-    /// Reads nothing any more, and gives back what it has of the memory.
-    pub(super) fn stop(&mut self, heads: &mut Heads) {
-        if let State::Head { slot, .. } = self.state {
-            heads.free.push(slot);
-        }
-        *self = Reader::default();
-    }
-
-    /// Takes what belongs to the next answer from the front of `input`; gives it if this was its end.
-    pub(super) fn read(
-        &mut self,
-        exchange: &Exchange,
-        heads: &mut Heads,
-        input: &mut &[u8],
-    ) -> Result<Option<Answer>, Failure> {
-        while !input.is_empty() {
-            let ended = match (exchange.kind, &mut self.state) {
-                (Kind::Echo, State::Echo(at)) => {
-                    let expected = &exchange.message.0[*at..];
-                    let count = expected.len().min(input.len());
-                    if input[..count] != expected[..count] {
-                        return Err(Failure::BadResponse);
-                    }
-                    *input = &input[count..];
-                    *at += count;
-                    *at == exchange.message.0.len()
-                }
-                (Kind::Echo, state) => {
-                    *state = State::Echo(0);
-                    self.answer = Some(Answer { is_good: true, closes: false });
-                    false
-                }
-                (Kind::Http, State::Body(body)) => {
-                    body.take(input, &LIMITS).map_err(|_| Failure::BadResponse)?
-                }
-                (Kind::Http, State::UntilClose) => {
-                    *input = &[];
-                    false
-                }
-                (Kind::Http, _) => self.head(heads, input)?,
-            };
-            if ended {
-                self.state = State::Start;
-                return Ok(self.answer.take());
-            }
-        }
-        Ok(None)
-    }
-
-    /// The connection has ended in order: gives the answer whose end that is.
-    pub(super) fn end(&mut self) -> Option<Answer> {
-        let is_whole = matches!(self.state, State::UntilClose);
-        self.answer.take().filter(|_| is_whole)
-    }
-
-    /// Reads on in a head. Gives whether it is all of an answer.
-    fn head(&mut self, heads: &mut Heads, input: &mut &[u8]) -> Result<bool, Failure> {
-        let parsed = match self.state {
-            State::Head { slot, len } => {
-                let memory = heads.at(slot);
-                let count = (HEAD - len).min(input.len());
-                memory[len..len + count].copy_from_slice(&input[..count]);
-                let parsed = parse(&memory[..len + count])?;
-                // Of what was copied, only the head is taken.
-                let taken = parsed.map_or(count, |(_, _, size)| size - len);
-                *input = &input[taken..];
-                if parsed.is_some() {
-                    heads.free.push(slot);
-                } else if len + count == HEAD {
-                    return Err(Failure::BadResponse);
-                } else {
-                    self.state = State::Head { slot, len: len + count };
-                }
-                parsed
-            }
-            _ => {
-                let parsed = parse(input)?;
-                if let Some((_, _, size)) = parsed {
-                    *input = &input[size..];
-                } else {
-                    // Read again, and gathered.
-                    let slot = heads.free.pop().ok_or(Failure::Local)?;
-                    self.state = State::Head { slot, len: 0 };
-                }
-                parsed
-            }
-        };
-        let Some((answer, framing, _)) = parsed else { return Ok(false) };
-        self.answer = answer;
-        self.state = match framing {
-            Some(framing) => Body::new(framing).map_or(State::Start, State::Body),
-            None => State::UntilClose,
-        };
-        Ok(answer.is_some() && matches!(self.state, State::Start))
-    }
-}
-
-/// A head: the answer, unless it is an interim response; how its body is framed, unless the connection's end
-/// ends it; the head's length. `None`: it is incomplete.
-type Head = (Option<Answer>, Option<Framing>, usize);
-
-fn parse(bytes: &[u8]) -> Result<Option<Head>, Failure> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut response = httparse::Response::new(&mut fields);
-    let size = match response.parse(bytes) {
-        Ok(httparse::Status::Complete(size)) => size,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(Failure::BadResponse),
-    };
-    let (status, version) = (response.code.unwrap_or(0), response.version.unwrap_or(0));
-    if !(100..600).contains(&status) {
-        return Err(Failure::BadResponse);
-    }
-    //= RFC 9110 section 15.2: interim responses come before the final one; 101 was not asked for.
-    if status < 200 {
-        return if status == 101 {
-            Err(Failure::BadResponse)
-        } else {
-            Ok(Some((None, Some(Framing::None), size)))
-        };
-    }
-    let framing = framing(status, response.headers)?;
-    //= RFC 9112 section 9.3: HTTP/1.1 persists unless it says "close", HTTP/1.0 if it says "keep-alive".
-    let says =
-        |option| tokens(response.headers, "connection").any(|token| token.eq_ignore_ascii_case(option));
-    let closes = framing.is_none() || says(b"close") || (version == 0 && !says(b"keep-alive"));
-    Ok(Some((Some(Answer { is_good: (200..300).contains(&status), closes }), framing, size)))
-}
-
-/// RFC 9112 section 6.3, for the response to a GET.
-fn framing(status: u16, fields: &[httparse::Header<'_>]) -> Result<Option<Framing>, Failure> {
-    if matches!(status, 204 | 304) {
-        return Ok(Some(Framing::None));
-    }
-    //= RFC 9112 section 6.3: Transfer-Encoding overrides Content-Length; not chunked at last, it ends with the connection.
-    if let Some(last) = tokens(fields, "transfer-encoding").last() {
-        return Ok(last.eq_ignore_ascii_case(b"chunked").then_some(Framing::Chunked));
-    }
-    let mut length = None;
-    for value in tokens(fields, "content-length") {
-        let number =
-            std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-        let number: u64 = number.and_then(|text| text.parse().ok()).ok_or(Failure::BadResponse)?;
-        //= RFC 9112 section 6.3: lengths that differ are an error that cannot be mended.
-        if length.replace(number).is_some_and(|before| before != number) {
-            return Err(Failure::BadResponse);
-        }
-    }
-    Ok(length.map(|length| if length == 0 { Framing::None } else { Framing::Length(length) }))
-}
-
-/// The members of a list field, of all its lines.
-fn tokens<'a>(fields: &'a [httparse::Header<'a>], name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-    fields
-        .iter()
-        .filter(move |field| field.name.eq_ignore_ascii_case(name))
-        .flat_map(|field| field.value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// All answers in `stream`, given in pieces of `piece` bytes, and whether one ends with it.
-    fn read(
-        exchange: &Exchange,
-        stream: &[u8],
-        piece: usize,
-    ) -> Result<(Vec<Answer>, Option<Answer>), Failure> {
-        let (mut heads, mut reader, mut answers) = (Heads::new(1), Reader::default(), vec![]);
-        for mut input in stream.chunks(piece) {
-            while !input.is_empty() {
-                answers.extend(reader.read(exchange, &mut heads, &mut input)?);
-            }
-        }
-        let last = reader.end();
-        reader.stop(&mut heads);
-        assert_eq!(heads.free.len(), 1, "memory is lost");
-        Ok((answers, last))
-    }
-
-    const OK: Answer = Answer { is_good: true, closes: false };
-
-    #[test]
-    fn responses_end_where_they_say() {
-        let last = Answer { closes: true, ..OK };
-        let bad = Answer { is_good: false, ..OK };
-        let cases: [(&str, &[Answer], Option<Answer>); 12] = [
-            (
-                "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-                &[OK, OK],
-                None,
-            ),
-            (
-                "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, Chunked\r\n\r\n3;x=y\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nA: b\r\n\r\n",
-                &[OK],
-                None,
-            ),
-            ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No\r\n\r\n", &[OK], None),
-            ("HTTP/1.1 304 Not\r\nContent-Length: 9\r\n\r\n", &[bad], None),
-            (
-                "HTTP/1.1 404 Not\r\nContent-Length: 1\r\nConnection: x, close\r\n\r\n!",
-                &[Answer { closes: true, ..bad }],
-                None,
-            ),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n\r\n!", &[last], None),
-            ("HTTP/1.0 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\n!", &[OK], None),
-            ("HTTP/1.1 200 OK\r\n\r\nuntil the end", &[], Some(last)),
-            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nx", &[], Some(last)),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nabcde", &[OK], None),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", &[], None),
-            ("HTTP/1.1 200 OK\r\nContent-Le", &[], None),
-        ];
-        let get = Exchange::get("a", "/", false);
-        for (stream, answers, end) in cases {
-            for piece in [1, 2, 7, 64, 1000] {
-                let (got, last) = read(&get, stream.as_bytes(), piece).unwrap();
-                assert_eq!((&*got, last), (answers, end), "{stream:?} by {piece}");
-            }
-        }
+    fn text(exchange: &Exchange) -> &str {
+        std::str::from_utf8(exchange.bytes()).unwrap()
     }
 
     #[test]
-    fn what_is_no_response_is_refused() {
-        let long = format!("HTTP/1.1 200 OK\r\nA: {}\r\n\r\n", "x".repeat(HEAD));
-        for stream in [
-            "SSH-2.0-x\r\n",
-            "HTTP/1.1 099 OK\r\n\r\n",
-            "HTTP/1.1 101 Switching\r\n\r\n",
-            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nabcde",
-            "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\nabcde",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-            &long,
-        ] {
-            for piece in [1, 9, 500] {
-                let got = read(&Exchange::get("a", "/", false), stream.as_bytes(), piece);
-                assert_eq!(got, Err(Failure::BadResponse), "{stream:?} by {piece}");
-            }
-        }
+    fn requests_as_they_are_sent() {
+        assert_eq!(
+            text(&Exchange::http(&Request::get("/x?y"), "a:81", true)),
+            "GET /x?y HTTP/1.1\r\nHost: a:81\r\nUser-Agent: sluice\r\nConnection: close\r\n\r\n"
+        );
+        let fields = vec![("host".into(), "b".into()), ("Accept".into(), "*/*".into())];
+        let mut request = Request { method: "POST".into(), fields, body: "x=1".into(), ..Request::get("/") };
+        assert_eq!(
+            text(&Exchange::http(&request, "a", false)),
+            "POST / HTTP/1.1\r\nUser-Agent: sluice\r\nhost: b\r\nAccept: */*\r\nContent-Length: 3\r\n\r\nx=1"
+        );
+        request.body.clear();
+        assert!(text(&Exchange::http(&request, "a", false)).contains("\r\nContent-Length: 0\r\n"));
+        request.method = "DELETE".into();
+        assert!(!text(&Exchange::http(&request, "a", false)).contains("Content-Length"));
     }
 
     #[test]
-    fn echoes_are_compared() {
-        let echo = Exchange::echo(300);
-        let mut stream = vec![0; 900];
-        echo.message.fill(0, &mut stream);
-        for piece in [1, 299, 300, 301, 900] {
-            assert_eq!(read(&echo, &stream, piece), Ok((vec![OK; 3], None)));
+    fn what_may_be_repeated() {
+        for (method, may) in [("GET", true), ("DELETE", true), ("POST", false), ("BREW", false)] {
+            let request = Request { method: method.into(), ..Request::get("/") };
+            assert_eq!(Exchange::http(&request, "a", false).may_be_repeated(), may, "{method}");
         }
-        stream[650] ^= 1;
-        assert_eq!(read(&echo, &stream, 64), Err(Failure::BadResponse));
+        assert!(Exchange::echo(5).may_be_repeated());
+    }
+
+    #[test]
+    fn contents_are_compared_with_a_hash_or_the_first() {
+        let checked = |check| Exchange::http(&Request { check, ..Request::get("/") }, "a", false);
+        let get = checked(None);
+        assert!(get.expects([1; 32]) && get.expects([2; 32]));
+        let hash = checked(Some(Check::Sha256([1; 32])));
+        assert!(hash.expects([1; 32]) && !hash.expects([2; 32]));
+        let first = checked(Some(Check::First));
+        let elsewhere = first.clone();
+        assert!(first.expects([2; 32]) && elsewhere.expects([2; 32]) && !elsewhere.expects([1; 32]));
     }
 
     #[test]

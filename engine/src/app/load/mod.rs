@@ -5,14 +5,19 @@
 //! kept from starting, as its users would do ("coordinated omission" is what Gil Tene calls leaving them out).
 //! In a closed loop a request starts when its connection is free.
 //!
-//! - [`arrivals`]: when requests are meant to start. [`exchange`]: what is sent, and what answers it.
+//! - [`workload`]: what a load does. [`arrivals`]: when requests are meant to start. [`mix`]: which ones;
+//!   [`exchange`]: what is sent; [`answer`]: what answers it; [`bodies`]: whether it is the right one.
 //! - [`slots`]: connections, with what they owe; [`connection`]: what becomes of one. [`tally`]: what is counted, and how it leaves the worker.
 
+mod answer;
 mod arrivals;
+mod bodies;
 mod connection;
 mod exchange;
+mod mix;
 mod slots;
 mod tally;
+mod workload;
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -22,45 +27,31 @@ use tcp::shard::ConnectionId;
 use wire::{Frame, Instant};
 
 use super::{App, Event, Sockets, StartError};
+use crate::chance::Chance;
+use answer::Heads;
 use arrivals::Arrivals;
-use exchange::Heads;
-use slots::{Slots, State};
+use bodies::Bodies;
+use slots::{Owed, Slots, State};
+use workload::Share;
 
 pub use arrivals::Pace;
 pub use exchange::Exchange;
-pub use tally::{Counts, Failure, Interval, Intervals, Phase, Recorder, histogram};
-
-/// What is to be loaded, and how: by all workers together.
-#[derive(Clone, Debug)]
-pub struct Workload {
-    /// The server.
-    pub target: SocketAddrV4,
-    /// What is asked.
-    pub exchange: Exchange,
-    /// Connections at a time, at least 1.
-    pub connections: u32,
-    /// Requests that a connection may owe answers for, at least 1.
-    pub pipeline: u32,
-    /// Whether each request has a connection of its own; opening it is part of its latency.
-    pub close: bool,
-    /// When requests start.
-    pub pace: Pace,
-    /// How long the load runs before it counts.
-    pub warm_up: Duration,
-    /// How long it counts.
-    pub duration: Duration,
-    /// How long nothing may come on a connection that waits for something.
-    pub timeout: Duration,
-}
+pub use mix::Mix;
+pub use tally::{Counts, EntryCounts, Failure, Interval, Intervals, Phase, Recorder, histogram};
+pub use workload::{Think, Workload};
 
 /// How often slots are looked through for those that wait too long, in parts.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Looks until all slots were seen.
+/// Looks until all slots were seen, if they are not too many for that.
 const LOOKS: u32 = 10;
+/// Slots that are looked at in one look, at most: neither requests nor queues get more than they can bear.
+const LOOK_AT: u32 = 2_000;
 /// How long an interval is.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Handshakes of connections that no request waits for yet, at a time: listeners have a backlog.
+/// Handshakes of connections that no request waits for yet, at a time: listeners have a backlog. Where there is a ramp,
+/// as many as it opens in this time are allowed, too.
 const OPENING: u32 = 256;
+const OPENING_TIME: Duration = Duration::from_millis(250);
 
 /// A worker's share of a load.
 #[derive(Debug)]
@@ -69,9 +60,17 @@ pub struct Load {
     share: Share,
     recorder: Recorder,
     arrivals: Arrivals,
+    chance: Chance,
     slots: Slots,
     heads: Heads,
+    /// If any are checked.
+    bodies: Option<Bodies>,
+    /// The server, once it is known.
+    target: Option<SocketAddrV4>,
+    /// The place of the address that was connected from last.
+    source: usize,
     phase: Phase,
+    began: Instant,
     /// When the phase ends; the interval; when some slots are looked at.
     phase_until: Instant,
     interval_until: Instant,
@@ -81,31 +80,8 @@ pub struct Load {
     /// Slots that have a connection, and of them those in their handshake.
     open: u32,
     opening: u32,
-    has_begun: bool,
-}
-
-/// Which part of the load is a worker's.
-#[derive(Clone, Copy, Debug)]
-struct Share {
-    connections: u32,
-    /// Of the pace.
-    part: f64,
-    /// What of the distance between two requests has gone by when it begins.
-    phase: f64,
-}
-
-impl Share {
-    fn new(workload: &Workload, worker: u32, workers: u32) -> Share {
-        let all = workload.connections;
-        let connections = all / workers + u32::from(worker < all % workers);
-        // Workers without a connection have no part, and take no place among the others.
-        let others = workers.min(all);
-        Share {
-            connections,
-            part: f64::from(connections) / f64::from(all),
-            phase: f64::from(worker) / f64::from(others),
-        }
-    }
+    /// The most that may be in their handshake.
+    opening_most: u32,
 }
 
 impl Load {
@@ -113,28 +89,37 @@ impl Load {
     pub fn new(workload: Workload, worker: u32, workers: u32, recorder: Recorder) -> Self {
         let share = Share::new(&workload, worker, workers);
         Load {
-            arrivals: Arrivals::new(Pace::Closed, 0.0, 0.0, Instant::ZERO, Instant::ZERO),
-            slots: Slots::new(share.connections, workload.pipeline, Instant::ZERO),
+            arrivals: Arrivals::none(),
+            chance: Chance::new(workload.seed, 2 * worker),
+            slots: Slots::new(share.connections, workload.pipeline, workload.think != Think::None),
             heads: Heads::new(share.connections),
-            workload,
+            bodies: workload.mix.is_checked().then(|| Bodies::new(share.connections)),
+            target: None,
+            source: worker as usize,
             share,
             recorder,
             phase: Phase::WarmUp,
+            began: Instant::ZERO,
             phase_until: Instant::ZERO,
             interval_until: Instant::ZERO,
             look_at: Instant::ZERO,
             looked: 0,
             open: 0,
             opening: 0,
-            has_begun: false,
+            opening_most: OPENING.max(share.opened_in(OPENING_TIME, workload.ramp)),
+            workload,
         }
     }
 
+    /// Begins, once the server is known.
     fn begin(&mut self, now: Instant) {
-        let Workload { pace, warm_up, duration, .. } = self.workload;
-        let Share { part, phase, .. } = self.share;
-        self.has_begun = true;
-        self.arrivals = Arrivals::new(pace, part, phase, now, now + warm_up + duration);
+        let Some(target) = self.workload.target.get() else { return };
+        let Workload { pace, ramp, duration, seed, .. } = self.workload;
+        let (Share { part, phase, worker, .. }, warm_up) = (self.share, ramp + self.workload.warm_up);
+        let chance = Chance::new(seed, 2 * worker + 1);
+        self.target = Some(*target);
+        self.began = now;
+        self.arrivals = Arrivals::new(pace, part, phase, now, ramp, now + warm_up + duration, chance);
         self.phase = if warm_up.is_zero() { Phase::Measure } else { Phase::WarmUp };
         self.phase_until = now + if warm_up.is_zero() { duration } else { warm_up };
         self.interval_until = now + INTERVAL;
@@ -153,31 +138,33 @@ impl Load {
                 if self.phase == Phase::Measure { self.workload.duration } else { self.workload.timeout };
             self.phase_until = self.phase_until + len;
             self.interval_until = now + INTERVAL;
-            self.recorder.turn(now, self.phase);
+            self.recorder.turn(now, self.phase, self.open);
         }
         if now >= self.interval_until {
             self.interval_until = now + INTERVAL;
-            self.recorder.turn(now, self.phase);
+            self.recorder.turn(now, self.phase, self.open);
         }
     }
 
     /// Whether requests may start.
     fn is_running(&self) -> bool {
-        matches!(self.phase, Phase::WarmUp | Phase::Measure)
+        self.target.is_some() && matches!(self.phase, Phase::WarmUp | Phase::Measure)
     }
 
-    /// Opens connections that have rested, and starts requests that are due.
+    /// Opens connections, and starts requests that are due.
     fn drive<F: Frame>(&mut self, sockets: &mut Sockets<'_, F>) {
         let now = sockets.now();
-        while self.is_running()
-            && (self.workload.close || self.opening < OPENING)
-            && let Some(at) = self.slots.pop_rested(now)
+        while self.may_open()
+            && let Some(at) = self.slots.pop_rested(now).or_else(|| self.slots.pop_fresh(self.grown(now)))
         {
             if self.workload.close {
                 self.slots.ready(at);
             } else {
                 self.open(sockets, at);
             }
+        }
+        while let Some(at) = self.slots.pop_thought(now) {
+            self.slots.ready(at);
         }
         while let Some(at) = self.slots.next_ready() {
             if !self.may_start(at) {
@@ -190,9 +177,31 @@ impl Load {
         }
     }
 
+    fn may_open(&self) -> bool {
+        self.is_running() && (self.workload.close || self.opening < self.opening_most)
+    }
+
+    /// How many slots there are so far: they grow in the ramp.
+    fn grown(&self, now: Instant) -> u32 {
+        let (count, ramp) = (self.slots.len(), self.workload.ramp.as_nanos());
+        let nanos = now.since(self.began).as_nanos();
+        if nanos >= ramp { count } else { (u128::from(count) * nanos / ramp) as u32 + 1 }
+    }
+
+    /// When there is one more than were given out so far.
+    fn next_grown(&self) -> Option<Instant> {
+        let (given, count) = (self.slots.fresh(), self.slots.len());
+        if given == count || !self.may_open() {
+            return None;
+        }
+        let nanos = (u128::from(given) * self.workload.ramp.as_nanos()).div_ceil(u128::from(count));
+        Some(Instant::from_nanos(self.began.as_nanos() + nanos as u64))
+    }
+
     fn may_start(&self, at: u32) -> bool {
         let wanted = if self.workload.close { State::Idle } else { State::Open };
-        self.slots.get(at).state == wanted && self.slots.has_room(at) && self.is_running()
+        let is_free = self.slots.get(at).state == wanted && !self.slots.is_thinking(at);
+        is_free && self.slots.has_room(at) && self.is_running()
     }
 
     /// Starts a request that was meant to start at `start`; in a closed loop, as many as there is room for.
@@ -200,16 +209,17 @@ impl Load {
         if self.slots.owed(at) == 0 {
             self.slots.get_mut(at).since = sockets.now();
         }
-        let mut count = 0;
-        while count == 0 || (!self.arrivals.are_open() && self.slots.has_room(at)) {
-            self.slots.push(at, start);
-            count += 1;
+        loop {
+            let entry = self.workload.mix.choose(&mut self.chance);
+            self.slots.push(at, Owed { start, entry });
+            self.recorder.started(entry);
+            if self.arrivals.are_open() || !self.slots.has_room(at) {
+                break;
+            }
         }
-        self.recorder.count(|counts| counts.started += count);
         if self.workload.close {
             return self.open(sockets, at);
         }
-        self.slots.get_mut(at).unsent += count * self.workload.exchange.len();
         self.flush(sockets, at);
         if self.may_start(at) {
             self.slots.ready(at);
@@ -219,7 +229,7 @@ impl Load {
     /// Looks at some slots: whether they wait too long, or have nothing more to do.
     fn look<F: Frame>(&mut self, sockets: &mut Sockets<'_, F>) {
         let now = sockets.now();
-        for _ in 0..self.slots.len().div_ceil(LOOKS) {
+        for _ in 0..self.slots.len().div_ceil(LOOKS).min(LOOK_AT) {
             let at = self.looked;
             self.looked = (at + 1) % self.slots.len();
             let (slot, owes) = (self.slots.get(at), self.slots.owed(at) > 0);
@@ -272,13 +282,13 @@ impl<F: Frame> App<F> for Load {
     /// No request starts any more; connections close as their answers come.
     fn stop(&mut self, sockets: &mut Sockets<'_, F>) {
         let now = sockets.now();
-        if !self.has_begun {
-            self.begin(now);
-        }
         if self.is_running() {
             self.arrivals.end_at(now);
             self.phase = Phase::Measure;
             self.phase_until = now;
+        } else if self.target.is_none() {
+            self.recorder.begin(now, Phase::Drain);
+            self.recorder.end(now);
         }
     }
 
@@ -290,18 +300,22 @@ impl<F: Frame> App<F> for Load {
         }
         // Whatever waits for a connection starts with an event.
         let due = self.slots.next_ready().and_then(|_| self.arrivals.next());
-        Some(due.map_or(self.look_at, |due| due.min(self.look_at)))
+        let others = [self.slots.next_thought(), self.next_grown(), Some(self.look_at)];
+        due.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     fn poll(&mut self, sockets: &mut Sockets<'_, F>) {
         let now = sockets.now();
-        if !self.has_begun {
+        if self.target.is_none() {
             self.begin(now);
         }
         // First, so that what was meant to start before the end still does.
         self.drive(sockets);
         if now >= self.look_at {
             self.look_at = now + LOOK_EVERY;
+            if self.target.is_none() {
+                return;
+            }
             self.turn(now);
             if self.slots.len() > 0 {
                 self.look(sockets);

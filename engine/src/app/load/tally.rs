@@ -53,6 +53,8 @@ pub struct Counts {
     pub completed: u64,
     /// Responses with another status than 2xx, among these.
     pub non_2xx: u64,
+    /// Responses with another content than they should have, among these.
+    pub wrong_bodies: u64,
     /// Bytes of payload received.
     pub bytes: u64,
     /// Requests sent again, because the server closed an idle connection under them (RFC 9112 section 9.3.1).
@@ -84,6 +86,7 @@ impl AddAssign<&Counts> for Counts {
             started,
             completed,
             non_2xx,
+            wrong_bodies,
             bytes,
             retried,
             not_started,
@@ -94,6 +97,7 @@ impl AddAssign<&Counts> for Counts {
         self.started += started;
         self.completed += completed;
         self.non_2xx += non_2xx;
+        self.wrong_bodies += wrong_bodies;
         self.bytes += bytes;
         self.retried += retried;
         self.not_started += not_started;
@@ -102,10 +106,39 @@ impl AddAssign<&Counts> for Counts {
     }
 }
 
+/// Sums of one request of a mix.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct EntryCounts {
+    /// As in [`Counts`].
+    pub started: u64,
+    /// As in [`Counts`].
+    pub completed: u64,
+    /// As in [`Counts`].
+    pub non_2xx: u64,
+    /// As in [`Counts`].
+    pub wrong_bodies: u64,
+    /// Requests without a response.
+    pub failed: u64,
+    /// All latencies together, nanoseconds.
+    pub latency: u64,
+}
+
+impl AddAssign<&EntryCounts> for EntryCounts {
+    fn add_assign(&mut self, more: &EntryCounts) {
+        let EntryCounts { started, completed, non_2xx, wrong_bodies, failed, latency } = more;
+        self.started += started;
+        self.completed += completed;
+        self.non_2xx += non_2xx;
+        self.wrong_bodies += wrong_bodies;
+        self.failed += failed;
+        self.latency += latency;
+    }
+}
+
 /// What the load was at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
-    /// What came then is not part of the result.
+    /// What comes then, in the ramp and after it, is not part of the result.
     WarmUp,
     /// The time that rates are of.
     Measure,
@@ -126,8 +159,20 @@ pub struct Interval {
     pub to: Instant,
     /// What was counted.
     pub counts: Counts,
+    /// The same, by the request of the mix.
+    pub entries: Box<[EntryCounts]>,
+    /// Connections that were open, or opening, at its end.
+    pub open: u32,
     /// From the intended start of a request to the end of its response, nanoseconds.
     pub latency: Histogram<u64>,
+}
+
+impl Interval {
+    fn reset(&mut self) {
+        self.counts = Counts::default();
+        self.entries.fill(EntryCounts::default());
+        self.latency.reset();
+    }
 }
 
 /// A histogram that [`Interval::latency`] can be added to.
@@ -155,8 +200,8 @@ pub struct Intervals {
 }
 
 impl Intervals {
-    /// The two ends for a worker.
-    pub fn new() -> (Recorder, Intervals) {
+    /// The two ends for a worker, for a mix of so many requests.
+    pub fn new(requests: usize) -> (Recorder, Intervals) {
         let interval = || {
             let (from, to) = (Instant::ZERO, Instant::ZERO);
             Box::new(Interval {
@@ -164,6 +209,8 @@ impl Intervals {
                 from,
                 to,
                 counts: Counts::default(),
+                entries: vec![EntryCounts::default(); requests].into_boxed_slice(),
+                open: 0,
                 latency: histogram(),
             })
         };
@@ -179,8 +226,7 @@ impl Intervals {
     pub fn each(&mut self, mut read: impl FnMut(&Interval)) {
         while let Ok(mut interval) = self.full.pop() {
             read(&interval);
-            interval.counts = Counts::default();
-            interval.latency.reset();
+            interval.reset();
             drop(self.empty.push(interval));
         }
     }
@@ -201,40 +247,73 @@ impl Recorder {
         }
     }
 
-    /// Counts requests that failed.
-    pub(super) fn failed(&mut self, failure: Failure, requests: u64) {
-        self.count(|counts| counts.failures[failure as usize] += requests);
+    /// Counts a request of the mix, in both sums.
+    fn count_entry(&mut self, entry: u16, count: impl FnOnce(&mut Counts, &mut EntryCounts)) {
+        if let Some(current) = &mut self.current
+            && let Some(entry) = current.entries.get_mut(usize::from(entry))
+        {
+            count(&mut current.counts, entry);
+        }
     }
 
-    /// Counts a response.
-    pub(super) fn completed(&mut self, latency: u64) {
-        if let Some(current) = &mut self.current {
-            current.counts.completed += 1;
-            if current.latency.record(latency).is_err() {
-                current.counts.overflowed += 1;
-                current.latency.saturating_record(latency);
-            }
+    /// Counts a request that starts.
+    pub(super) fn started(&mut self, entry: u16) {
+        self.count_entry(entry, |all, entry| {
+            all.started += 1;
+            entry.started += 1;
+        });
+    }
+
+    /// Counts a request that failed.
+    pub(super) fn failed(&mut self, entry: u16, failure: Failure) {
+        self.count_entry(entry, |all, entry| {
+            all.failures[failure as usize] += 1;
+            entry.failed += 1;
+        });
+    }
+
+    /// Counts an attempt to connect that failed, for no request.
+    pub(super) fn failed_to_connect(&mut self, failure: Failure) {
+        self.count(|counts| counts.failures[failure as usize] += 1);
+    }
+
+    /// Counts a response, after `latency` nanoseconds.
+    pub(super) fn completed(&mut self, entry: u16, latency: u64, is_2xx: bool, is_right: bool) {
+        self.count_entry(entry, |all, entry| {
+            all.completed += 1;
+            all.non_2xx += u64::from(!is_2xx);
+            all.wrong_bodies += u64::from(!is_right);
+            entry.completed += 1;
+            entry.non_2xx += u64::from(!is_2xx);
+            entry.wrong_bodies += u64::from(!is_right);
+            entry.latency += latency;
+        });
+        if let Some(current) = &mut self.current
+            && current.latency.record(latency).is_err()
+        {
+            current.counts.overflowed += 1;
+            current.latency.saturating_record(latency);
         }
     }
 
     /// Ends the interval and begins another, of `phase`. If none has come back yet, this one goes on; but one of
-    /// a phase that counts does not go on from one that does not.
-    pub(super) fn turn(&mut self, now: Instant, phase: Phase) {
+    /// a phase that counts does not go on from one that does not. `open` connections are open.
+    pub(super) fn turn(&mut self, now: Instant, phase: Phase, open: u32) {
         let Some(current) = &mut self.current else { return };
+        current.open = open;
         if let Ok(mut next) = self.empty.pop() {
             (next.from, next.phase) = (now, phase);
             current.to = now;
             drop(self.full.push(std::mem::replace(current, next)));
         } else if current.phase == Phase::WarmUp && phase != Phase::WarmUp {
             (current.from, current.phase) = (now, phase);
-            current.counts = Counts::default();
-            current.latency.reset();
+            current.reset();
         }
     }
 
     /// Gives the last interval away.
     pub(super) fn end(&mut self, now: Instant) {
-        self.turn(now, Phase::Over);
+        self.turn(now, Phase::Over, 0);
         if let Some(mut last) = self.current.take() {
             (last.to, last.phase) = (now, Phase::Over);
             drop(self.full.push(last));

@@ -380,7 +380,11 @@ impl<D: Device> Worker<D> {
         }
         let cx =
             Context { now, fib: &self.fib, pool: &mut self.pool, out: &mut self.out, watch: &self.watch };
-        self.host.transmit(&mut Sender::<D>::new(&mut self.router, cx, &mut self.egresses));
+        // Twice as many as can come in in a loop: then that has its turn. Without a bound, windows of megabytes
+        // that go out would let the receive queues grow, and with them every round trip.
+        let sources = self.rx.len() + self.handed_over.iter().flatten().count();
+        let segments = 2 * self.burst * sources.max(1);
+        self.host.transmit(&mut Sender::<D>::new(&mut self.router, cx, &mut self.egresses, segments));
         if !self.out.events.is_empty() {
             self.report();
         }

@@ -17,6 +17,11 @@ pub trait Output<B> {
     /// [`NoFrame`]: nothing was sent; it is tried again at the next
     /// [`poll_transmit`](crate::shard::Shard::poll_transmit).
     fn send(&mut self, packet: &Packet<'_, B>) -> Result<(), NoFrame>;
+
+    /// Whether it refuses because enough was sent for once, not because there is no frame.
+    fn is_spent(&self) -> bool {
+        false
+    }
 }
 
 /// There is no frame to be had.

@@ -50,6 +50,8 @@ pub(crate) struct Sender<'a, 'c, D: Device> {
     egresses: &'a mut Egresses<D>,
     /// A port had no room: nothing is sent until the next loop.
     blocked: bool,
+    /// Segments that TCP may still send.
+    left: usize,
     /// Bytes of payload that were copied.
     copied: u64,
 }
@@ -75,12 +77,14 @@ impl<F: Frame> Host<F> {
 }
 
 impl<'a, 'c, D: Device> Sender<'a, 'c, D> {
+    /// For one loop, in which TCP sends so many `segments` at most.
     pub(crate) fn new(
         router: &'a mut Router<D::Frame>,
         cx: Context<'c, D::Pool>,
         egresses: &'a mut Egresses<D>,
+        segments: usize,
     ) -> Self {
-        Sender { router, cx, egresses, blocked: false, copied: 0 }
+        Sender { router, cx, egresses, blocked: false, left: segments, copied: 0 }
     }
 
     /// A frame, if it could be sent.
@@ -205,12 +209,18 @@ fn append_made<F: Frame, P: FramePool<Frame = F>>(
 impl<D: Device> Output<PayloadOf<D>> for Sender<'_, '_, D> {
     /// Nothing is left of a packet that does not go out whole.
     fn send(&mut self, packet: &Packet<'_, PayloadOf<D>>) -> Result<(), NoFrame> {
+        let left = self.left.checked_sub(1).ok_or(NoFrame)?;
         let mut frame = self.alloc().ok_or(NoFrame)?;
         frame.append(packet.headers_len()).map_err(|_| NoFrame)?;
         self.append(&mut frame, packet).map_err(|_| NoFrame)?;
         packet.write_headers(frame.data_mut());
         frame.set_open_checksum(open(Transport::Tcp, packet.headers_len() - Ipv4Header::LEN));
         self.originate(frame, *packet.segment.dst.ip());
+        self.left = left;
         Ok(())
+    }
+
+    fn is_spent(&self) -> bool {
+        self.left == 0
     }
 }

@@ -45,7 +45,7 @@ impl<B: Payload> Shard<B> {
     /// Sends what is due, to the end or until `out` has no frame left. What is left then goes first the
     /// next time.
     pub fn poll_transmit<O: Output<B>>(&mut self, now: Instant, out: &mut O) {
-        if self.transmit(now, out).is_err() {
+        if self.transmit(now, out).is_err() && !out.is_spent() {
             self.shared.counters.no_frame += 1;
         }
     }

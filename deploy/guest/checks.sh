@@ -388,6 +388,23 @@ check_missed() {
     verdict $? "${NICS[0]}: and it works on"
 }
 
+# Each card's port is reset, removed and added, one after the other.
+check_hotplug() {
+    step "sluice port: reset, remove and add"
+    local n host
+    for n in "${!NICS[@]}"; do
+        host=${HOSTS[n]}
+        ask_guest 60 "sluice port reset $host --socket $SOCKET && sluice port remove $host --socket $SOCKET"
+        verdict $? "${NICS[n]}: reset, then removed"
+        link_is "$host" removed
+        verdict $? "${NICS[n]}: sluice show ports says so"
+        ask_guest 60 "sluice port add $host --socket $SOCKET"
+        verdict $? "${NICS[n]}: added again"
+        until_true 30 in_ns "$host" ping -n -q -c 1 -W 1 "${PORT[$host]}" >/dev/null
+        verdict $? "${NICS[n]}: packets pass again"
+    done
+}
+
 check_stop() {
     step "stop: SIGTERM, final statistics"
     local before rc

@@ -168,7 +168,7 @@ pub(crate) fn ports(ports: &[PortReport]) -> String {
         let speed = status.speed_mbps.map_or_else(String::new, |mbps| format!(" {} Mbit/s", mbps));
         vec![
             port.name.clone(),
-            status.driver.clone(),
+            if port.state == PortState::Running { status.driver.clone() } else { "-".into() },
             match port.state {
                 PortState::Running if status.link_up => format!("up{speed}"),
                 PortState::Running => "down".into(),

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds what the comparison needs into bench/peers/build: the net_flood device, and DPDK's l3fwd with room for a
-# million routes. Both against the libdpdk that pkg-config finds.
+# million routes, and the turns of rte_lpm and rte_fib. All against the libdpdk that pkg-config finds.
 set -eu
 cd "$(dirname "$0")"
 mkdir -p build
@@ -82,6 +82,14 @@ build_l3fwd() {
 	cp "$build/l3fwd-src/l3fwd/build/l3fwd-shared" "$build/l3fwd"
 }
 
+build_lpm() {
+	[ "$build/lpm" -nt lpm/lpm.c ] && return
+	cc -O3 -std=gnu11 -Wall -Wextra $(pkg-config --cflags libdpdk) -march=native -DALLOW_EXPERIMENTAL_API lpm/lpm.c \
+		-o "$build/lpm.new" $(pkg-config --libs libdpdk)
+	mv "$build/lpm.new" "$build/lpm"
+}
+
 build_device
 build_l3fwd
+build_lpm
 echo "peers: built against DPDK $dpdk in $build"

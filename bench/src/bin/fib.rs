@@ -3,9 +3,11 @@
 //! ```text
 //! cargo run --release -p bench --bin fib
 //! ```
+//!
+//! With `--turns` it is one of those that `peers` compares: for each line on the standard input it prints a line of
+//! medians.
 
 use std::hint::black_box;
-use std::net::Ipv4Addr;
 
 use bench::rng::Rng;
 use bench::routes::{RouteTable, shuffle};
@@ -28,7 +30,14 @@ struct Options {
     /// Where the random numbers start.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Take a turn for each line on the standard input, and print cycles: a lookup in each set of flows, an addition, a
+    /// deletion.
+    #[arg(long)]
+    turns: bool,
 }
+
+/// Sets of flows.
+const FLOWS: [usize; 3] = [4096, 65_536, 1 << 20];
 
 type Error = Box<dyn std::error::Error>;
 
@@ -48,18 +57,36 @@ fn main() -> Result<(), Error> {
     let start = clock.now();
     fib.load(routes.iter().copied())?;
     let took = clock.now().since(start);
+    let addresses = FLOWS.map(|flows| flows_of(&routes, flows, &mut rng));
+    if options.turns {
+        println!("ready");
+        for line in std::io::stdin().lines() {
+            line?;
+            for addresses in &addresses {
+                print!("{:.1} ", lookup(&fib, addresses, &clock, ghz)?.value_at_quantile(0.5) as f64 / 10.0);
+            }
+            let [adds, deletes] = update(&mut fib, &routes, &options, &clock, ghz, &mut rng)?;
+            println!("{} {}", adds.value_at_quantile(0.5), deletes.value_at_quantile(0.5));
+        }
+        return Ok(());
+    }
     println!("{} routes loaded from memory in {:.3} s", fib.len(), took.as_secs_f64());
 
     println!("cycles at {ghz:.2} GHz (TSC)      median      p99      max");
-    update(&mut fib, &routes, &options, &clock, ghz, &mut rng)?;
-    for flows in [4096, 65_536, 1 << 20] {
-        lookup(&fib, &routes, flows, &clock, ghz, &mut rng)?;
+    let [adds, deletes] = update(&mut fib, &routes, &options, &clock, ghz, &mut rng)?;
+    print("add", &adds);
+    print("delete", &deletes);
+    for addresses in &addresses {
+        let times = lookup(&fib, addresses, &clock, ghz)?;
+        let tenths = |quantile| times.value_at_quantile(quantile) as f64 / 10.0;
+        let name = format!("lookup, {} flows", addresses.len());
+        println!("{name:24} {:8.1} {:8.1} {:8.1}", tenths(0.5), tenths(0.99), times.max() as f64 / 10.0);
     }
     Ok(())
 }
 
 /// Deletes routes drawn at random, and puts them back in another order. In batches, as routing daemons
-/// send them; each figure is a batch's average.
+/// send them; each figure is a batch's average. Gives the cycles of additions and of deletions.
 fn update(
     fib: &mut FibWriter,
     routes: &[(Ipv4Prefix, AdjacencyId)],
@@ -67,7 +94,7 @@ fn update(
     clock: &TscClock,
     ghz: f64,
     rng: &mut Rng,
-) -> Result<(), Error> {
+) -> Result<[Histogram<u64>; 2], Error> {
     const BATCH: usize = 64;
     let mut chosen: Vec<_> = routes.to_vec();
     shuffle(&mut chosen, rng);
@@ -92,32 +119,25 @@ fn update(
         }
         adds.record((clock.now().since(start).as_nanos() as f64 * ghz) as u64 / BATCH as u64)?;
     }
-    print("add", &adds);
-    print("delete", &deletes);
-    Ok(())
+    Ok([adds, deletes])
 }
 
-/// Looks up flows drawn from the routes, 64 at a time, in a loop.
-fn lookup(
-    fib: &FibWriter,
-    routes: &[(Ipv4Prefix, AdjacencyId)],
-    flows: usize,
-    clock: &TscClock,
-    ghz: f64,
-    rng: &mut Rng,
-) -> Result<(), Error> {
-    const BULK: usize = 64;
+/// Addresses drawn from the routes.
+fn flows_of(routes: &[(Ipv4Prefix, AdjacencyId)], flows: usize, rng: &mut Rng) -> Vec<u32> {
     let flow = |rng: &mut Rng| {
         let (prefix, _) = routes[rng.below(routes.len() as u64) as usize];
-        let host = rng.bits() as u32 & !prefix.mask();
-        Ipv4Addr::from_bits(prefix.bits() | host).to_bits()
+        prefix.bits() | rng.bits() as u32 & !prefix.mask()
     };
-    let addresses: Vec<u32> = (0..flows).map(|_| flow(rng)).collect();
+    (0..flows).map(|_| flow(rng)).collect()
+}
+
+/// Looks addresses up, 64 at a time, in a loop. Gives tenths of a cycle a lookup, over 4096 lookups at a time.
+fn lookup(fib: &FibWriter, addresses: &[u32], clock: &TscClock, ghz: f64) -> Result<Histogram<u64>, Error> {
+    const BULK: usize = 64;
     let mut out = [AdjacencyId::NONE; BULK];
     let mut histogram = Histogram::<u64>::new(3)?;
     let table = fib.fib();
-    // In tenths of a cycle a lookup, over 4096 lookups at a time.
-    for _ in 0..(8 << 20) / flows.max(4096) {
+    for _ in 0..(8 << 20) / addresses.len().max(4096) {
         for part in addresses.chunks_exact(4096) {
             let start = clock.now();
             for bulk in part.chunks_exact(BULK) {
@@ -128,10 +148,7 @@ fn lookup(
             histogram.record((nanos * ghz * 10.0 / part.len() as f64) as u64)?;
         }
     }
-    let tenths = |quantile| histogram.value_at_quantile(quantile) as f64 / 10.0;
-    let name = format!("lookup, {flows} flows");
-    println!("{name:24} {:8.1} {:8.1} {:8.1}", tenths(0.5), tenths(0.99), histogram.max() as f64 / 10.0);
-    Ok(())
+    Ok(histogram)
 }
 
 fn print(name: &str, histogram: &Histogram<u64>) {

@@ -3,14 +3,14 @@
 use std::fs;
 use std::process::Command;
 
-use crate::Result;
+use crate::program::is_installed;
+use crate::{Options, Result};
 
 const HUGE_2M: &str = "/sys/kernel/mm/hugepages/hugepages-2048kB";
-/// Free 2 MiB pages wanted: l3fwd's two tables for a million routes are the largest part.
-const WANTED_PAGES: u64 = 1024;
 
 /// Says in one sentence what is missing, with the command that mends it.
-pub(crate) fn check(worker: u16, control: u16) -> Result<()> {
+pub(crate) fn check(options: &Options) -> Result<()> {
+    let (worker, control) = (options.core, options.control_core);
     let cores = std::thread::available_parallelism()?.get();
     if usize::from(worker.max(control)) >= cores || worker == control {
         return Err(
@@ -20,13 +20,19 @@ pub(crate) fn check(worker: u16, control: u16) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Err("huge pages want root: sudo -E".into());
     }
+    let wanted = options.only.iter().map(|part| part.pages()).max().unwrap_or(0);
     let free = page_count("free_hugepages")?;
-    if free < WANTED_PAGES {
-        let total = page_count("nr_hugepages")? + WANTED_PAGES - free;
+    if free < wanted {
+        let total = page_count("nr_hugepages")? + wanted - free;
         return Err(format!(
-            "{free} free 2 MiB huge pages, {WANTED_PAGES} wanted: echo {total} > {HUGE_2M}/nr_hugepages"
+            "{free} free 2 MiB huge pages, {wanted} wanted: echo {total} > {HUGE_2M}/nr_hugepages"
         )
         .into());
+    }
+    for (program, package) in options.only.iter().flat_map(|part| part.programs()) {
+        if !is_installed(program) {
+            return Err(format!("{program} is missing: apt-get install -y {package}").into());
+        }
     }
     Ok(())
 }

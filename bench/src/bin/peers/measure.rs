@@ -43,7 +43,6 @@ pub(crate) fn run(
     contenders: &[Contender],
     paths: &Paths,
 ) -> Result<Results> {
-    paths.make_run_folder()?;
     let start = Instant::now();
     let mut results = Results { columns: Vec::new(), tsc_hz: 0 };
     for table in tables {

@@ -1,12 +1,10 @@
-//! What is printed and kept: medians with their range, what is left without the floor, and ratios.
+//! What is printed and kept of forwarding: medians with their range, what is left without the floor, and ratios.
 
 use std::fmt::Write as _;
 
 use report::{median, range};
 
-use crate::Result;
 use crate::contenders::{FLOOR, OURS, PEER};
-use crate::machine;
 use crate::measure::{Column, Plan, Results, Row};
 
 /// The tables, as Markdown.
@@ -31,30 +29,6 @@ pub(crate) fn text(results: &Results, plan: &Plan) -> String {
         results.columns.iter().map(|column| format!("{:.2}", column.set.target_ratio)).collect();
     let _ = writeln!(out, "| *{OURS}: to be reached* | {} |", targets.join(" | "));
     out
-}
-
-/// The report that is kept: the tables, with where and how they came to be.
-pub(crate) fn document(text: &str, plan: &Plan) -> Result<String> {
-    let mut out = String::from("# Forwarding, compared with peers\n\n");
-    out += "One core, two ports, 64-byte UDP packets; `bench/peers/README.md` tells how.\n\n";
-    for (name, value) in machine::describe() {
-        writeln!(out, "- {name}: {value}")?;
-    }
-    let quoted = |word: String| if word.contains(' ') { format!("'{word}'") } else { word };
-    let mut command = "cargo run --release -p bench --bin peers".to_owned();
-    for (at, argument) in std::env::args().skip(1).map(quoted).enumerate() {
-        command += if at == 0 { " -- " } else { " " };
-        command += &argument;
-    }
-    writeln!(out, "- command: `{command}`")?;
-    writeln!(
-        out,
-        "- core {} forwards; {} ms to warm up, {} ms measured\n",
-        plan.cores.worker,
-        plan.warm_up.as_millis(),
-        plan.window.as_millis()
-    )?;
-    Ok(out + text)
 }
 
 /// One line a contender, one cell a column.

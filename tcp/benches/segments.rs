@@ -61,7 +61,6 @@ const LIMITS: Limits = Limits {
     max_rto: 120_000_000,
     max_ack_delay: 50_000,
     min_probe: 2_000,
-    max_flights: 65_536,
 };
 
 /// A sender with `segments` in flight.

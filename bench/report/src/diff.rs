@@ -141,20 +141,7 @@ fn rows(pairs: Vec<(Sample, Sample)>, options: &Options) -> Vec<Row> {
 
 /// In what two documents differ, though a comparison takes it to be the same.
 fn caveats(before: &Document, after: &Document, old: &[Sample], new: &[Sample]) -> Vec<String> {
-    let mut caveats = Vec::new();
-    if before.kind != after.kind {
-        caveats.push(format!("one is of {:?}, the other of {:?}", before.kind.title(), after.kind.title()));
-    }
-    let parameters = |document: &Document| -> Vec<(String, String)> {
-        let of = |parameter: &crate::document::Parameter| (parameter.name.clone(), parameter.value.clone());
-        document.parameters.iter().map(of).collect()
-    };
-    let facts = |document: &Document| -> Vec<(String, String)> {
-        let decisive = document.environment.facts.iter().filter(|fact| fact.decisive);
-        decisive.map(|fact| (fact.name.clone(), fact.value.clone())).collect()
-    };
-    caveats.extend(differences("parameter", &parameters(before), &parameters(after)));
-    caveats.extend(differences("environment:", &facts(before), &facts(after)));
+    let mut caveats = conditions(before, after);
     let missing = |from: &[Sample], to: &[Sample], side: &str| -> BTreeSet<String> {
         let is_histogram = |one: &Sample, other: &Sample| {
             (&one.subject, &one.scenario, &one.histogram)
@@ -167,6 +154,44 @@ fn caveats(before: &Document, after: &Document, old: &[Sample], new: &[Sample]) 
     caveats.extend(missing(old, new, "first"));
     caveats.extend(missing(new, old, "second"));
     caveats
+}
+
+/// In what the conditions differ under which two documents were measured.
+fn conditions(before: &Document, after: &Document) -> Vec<String> {
+    let mut conditions = Vec::new();
+    if before.kind != after.kind {
+        conditions.push(format!(
+            "one is of {:?}, the other of {:?}",
+            before.kind.title(),
+            after.kind.title()
+        ));
+    }
+    let parameters = |document: &Document| -> Vec<(String, String)> {
+        let of = |parameter: &crate::document::Parameter| (parameter.name.clone(), parameter.value.clone());
+        document.parameters.iter().map(of).collect()
+    };
+    let facts = |document: &Document| -> Vec<(String, String)> {
+        let decisive = document.environment.facts.iter().filter(|fact| fact.decisive);
+        decisive.map(|fact| (fact.name.clone(), fact.value.clone())).collect()
+    };
+    conditions.extend(differences("parameter", &parameters(before), &parameters(after)));
+    conditions.extend(differences("environment:", &facts(before), &facts(after)));
+    conditions
+}
+
+impl Document {
+    /// Adds the runs of another, which are repetitions of the same measurement.
+    ///
+    /// # Errors
+    /// They are not: they differ in kind, parameters or machine.
+    pub fn join(&mut self, other: Document) -> Result<(), NotComparable> {
+        let conditions = conditions(self, &other);
+        if !conditions.is_empty() {
+            return Err(NotComparable(conditions));
+        }
+        self.runs.extend(other.runs);
+        Ok(())
+    }
 }
 
 /// A sentence a name whose values differ. A name may occur more than once: two devices.

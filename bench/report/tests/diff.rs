@@ -106,6 +106,24 @@ fn kinds_measures_and_runs_must_be_there() {
     assert!(compare(&empty, &empty, &force).unwrap_err().to_string().contains("no measure in common"));
 }
 
+/// A measurement may be repeated by hand: each time a document.
+#[test]
+fn documents_of_one_measurement_are_joined() {
+    let whole = common::load(1, 1.0);
+    let part = |n: usize| {
+        let mut part = whole.clone();
+        part.runs = vec![whole.runs[n].clone()];
+        part
+    };
+    let mut joined = part(0);
+    (1..whole.runs.len()).for_each(|n| joined.join(part(n)).unwrap());
+    assert_eq!(joined, whole);
+    let mut other = part(0);
+    other.parameters[0].value = "32".to_owned();
+    assert!(joined.join(other).unwrap_err().to_string().contains("parameter connections"));
+    assert_eq!(joined, whole);
+}
+
 /// What there is of a measure may depend on how well it went: that hides nothing of the rest.
 #[test]
 fn measures_of_one_side_alone_hide_no_regression() {

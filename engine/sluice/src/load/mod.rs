@@ -33,6 +33,8 @@ type Error = Box<dyn std::error::Error>;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The part of the requests that may find no connection in time without a rate being one that cannot be made.
 const NOT_STARTED: f64 = 0.01;
+/// The part of the requests that may fail in a good load.
+const FAILED: f64 = 0.01;
 /// The part of the connections that are open, or being opened again, at the end of a good load.
 const OPEN: f64 = 0.99;
 
@@ -194,6 +196,10 @@ fn complaint(load: &Load, result: &Outcome) -> Option<String> {
             "the rate could not be made: {} of {meant} requests found no free connection until the end",
             counts.not_started
         ));
+    }
+    if counts.all_failed() as f64 > FAILED * meant as f64 {
+        let (failed, kinds) = (counts.all_failed(), say::failures(counts));
+        return Some(format!("{failed} of {meant} requests failed: {kinds}"));
     }
     // Unless it was stopped before its time.
     let is_whole = result.seconds() >= 0.9 * load.duration.0.as_secs_f64();

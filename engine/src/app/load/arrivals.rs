@@ -62,7 +62,7 @@ impl Schedule {
         } else {
             ramp / 2.0 + number * step
         };
-        Instant::from_nanos(begin.as_nanos() + after as u64)
+        Instant::from_nanos(begin.as_nanos().saturating_add(after as u64))
     }
 }
 
@@ -74,7 +74,7 @@ impl Arrivals {
         Arrivals { kind: Kind::Closed, number: 0.0, at, schedule, end }
     }
 
-    /// Those of a worker, which has the share `share` of the whole pace, from `begin` until before `end`. The first
+    /// Those of a worker, which has the share `share` of the whole pace (none, if it has no connection), from `begin` until before `end`. The first
     /// is a part `phase` of a distance behind `begin`.
     pub(super) fn new(
         pace: Pace,
@@ -85,6 +85,9 @@ impl Arrivals {
         end: Instant,
         chance: Chance,
     ) -> Self {
+        if share <= 0.0 {
+            return Self::none();
+        }
         let (kind, rate) = match pace {
             Pace::Closed => (Kind::Closed, f64::INFINITY),
             Pace::Constant(rate) => (Kind::Constant, rate),
@@ -191,6 +194,15 @@ mod tests {
         let mut closed = new(Pace::Closed, 1.0, 0.0, Instant::ZERO, Instant::from_millis(100));
         assert_eq!(closed.take(Instant::from_millis(7)), Some(Instant::from_millis(7)));
         assert_eq!(closed.take(Instant::from_millis(100)), None);
+    }
+
+    #[test]
+    fn who_has_no_share_has_none() {
+        for pace in [Pace::Closed, Pace::Constant(1000.0), Pace::Poisson(1000.0)] {
+            let mut arrivals = new(pace, 0.0, 1.0, Instant::from_millis(5), Instant::from_millis(50));
+            assert_eq!((arrivals.next(), arrivals.take(Instant::from_millis(7))), (None, None), "{pace:?}");
+            assert_eq!(arrivals.take_rest(), 0);
+        }
     }
 
     #[test]

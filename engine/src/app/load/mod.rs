@@ -134,8 +134,11 @@ impl Load {
                 Phase::Measure => Phase::Drain,
                 Phase::Drain | Phase::Over => Phase::Over,
             };
-            let len =
-                if self.phase == Phase::Measure { self.workload.duration } else { self.workload.timeout };
+            // After the end, requests that are late have as long to start, and as long to be answered.
+            let len = match self.phase {
+                Phase::Drain => 2 * self.workload.timeout,
+                _ => self.workload.duration,
+            };
             self.phase_until = self.phase_until + len;
             self.interval_until = now + INTERVAL;
             self.recorder.turn(now, self.phase, self.open);
@@ -144,11 +147,26 @@ impl Load {
             self.interval_until = now + INTERVAL;
             self.recorder.turn(now, self.phase, self.open);
         }
+        if self.phase == Phase::Drain && now + self.workload.timeout >= self.phase_until {
+            self.give_rest_up();
+        }
     }
 
-    /// Whether requests may start.
+    /// Whether requests may start. Those that were meant to start before the end and found no connection do so after it,
+    /// too: without them, a server that stalls at the end would not be charged with it.
     fn is_running(&self) -> bool {
-        self.target.is_some() && matches!(self.phase, Phase::WarmUp | Phase::Measure)
+        self.target.is_some()
+            && match self.phase {
+                Phase::WarmUp | Phase::Measure => true,
+                Phase::Drain => self.arrivals.next().is_some(),
+                Phase::Over => false,
+            }
+    }
+
+    /// What has not started yet never does.
+    fn give_rest_up(&mut self) {
+        let rest = self.arrivals.take_rest();
+        self.recorder.count(|counts| counts.not_started += rest);
     }
 
     /// Opens connections, and starts requests that are due.
@@ -249,8 +267,7 @@ impl Load {
     /// Ends, if nothing more can come.
     fn end_if_over(&mut self, now: Instant) {
         if !self.is_running() && self.open == 0 && !self.recorder.has_ended() {
-            let rest = self.arrivals.take_rest();
-            self.recorder.count(|counts| counts.not_started += rest);
+            self.give_rest_up();
             self.recorder.end(now);
         }
     }
@@ -284,6 +301,7 @@ impl<F: Frame> App<F> for Load {
         let now = sockets.now();
         if self.is_running() {
             self.arrivals.end_at(now);
+            self.give_rest_up();
             self.phase = Phase::Measure;
             self.phase_until = now;
         } else if self.target.is_none() {

@@ -249,10 +249,8 @@ impl<D: Device> Worker<D> {
         let at = usize::from(port.0);
         let tx = self.egresses.remove(at, &mut self.out.tx[at]).map(|queue| Queue::Tx(port, queue));
         let rx = self.rx.extract_if(.., |(of, _)| *of == port).map(|(_, queue)| Queue::Rx(port, queue));
-        for queue in rx.chain(tx) {
-            // There is room for all that it has.
-            drop(self.queues.give.push(queue));
-        }
+        // There is room for all that it has.
+        rx.chain(tx).for_each(|queue| drop(self.queues.give.push(queue)));
     }
 
     /// Takes queues of the control thread. There are no more than were given back, so that nothing is allocated.

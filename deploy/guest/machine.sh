@@ -35,7 +35,9 @@ nic_mac() { printf '52:54:00:00:%02x:%02x' "$ID" "$1"; }
 
 # nic_args N MODEL[:QUEUES]: QEMU's words for a NIC, in ARGS. virtio takes several queues, each with an
 # interrupt for either way, and spreads flows over them itself (RSS). Bulk traffic into a guest with several queues
-# was seen to stall with QEMU 7.2, for reasons not known: it goes by one queue.
+# was seen to stall with QEMU 7.2: the tests send it by one queue. The reason is not proved, and 84 s of iperf3 over seven
+# connections did not stall again. But a frame that QEMU moves from its TAP's queue to the one that RSS names, and that
+# finds no buffer there, waits at the first, until buffers come to the first.
 nic_args() {
     local n=$1 model=${2%%:*} queues=1 more=''
     [[ $2 != *:* ]] || queues=${2#*:}

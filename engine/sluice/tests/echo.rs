@@ -27,9 +27,7 @@ fn server_and_host(args: &str) -> (Net, Router, Host) {
 
 /// One of TCP's counters or gauges.
 fn counter(server: &Router, name: &str) -> u64 {
-    let all = server.ask(&["tcp"]);
-    let row = all.as_array().unwrap().iter().find(|row| row["name"] == name);
-    row.unwrap_or_else(|| panic!("{name}: {all}"))["value"].as_u64().unwrap()
+    server.counter("tcp", name)
 }
 
 /// Runs a client; nothing of its connections is left.

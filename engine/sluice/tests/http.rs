@@ -66,9 +66,7 @@ impl Rig {
 
     /// One of the server's counters.
     fn counter(&self, name: &str) -> u64 {
-        let all = self.server.ask(&["http"]);
-        let row = all.as_array().unwrap().iter().find(|row| row["name"] == name);
-        row.unwrap_or_else(|| panic!("{name}: {all}"))["value"].as_u64().unwrap()
+        self.server.counter("http", name)
     }
 
     /// What a command prints, which must succeed.
@@ -84,10 +82,7 @@ impl Rig {
 
     /// Nothing is held any more, and no byte of what was sent was copied.
     fn stop(self) {
-        let tcp = |name: &str| {
-            let all = self.server.ask(&["tcp"]);
-            all.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()["value"].as_u64().unwrap()
-        };
+        let tcp = |name: &str| self.server.counter("tcp", name);
         assert!(
             common::within(PATIENCE, || tcp("connections") == 0),
             "{}",

@@ -42,11 +42,7 @@ kind = "echo"
 
 /// Waits until the server has taken so many bytes.
 fn wait_for_bytes(server: &Router, count: usize) {
-    let taken = || {
-        let all = server.ask(&["tcp"]);
-        let row = all.as_array().unwrap().iter().find(|row| row["name"] == "payload-bytes-in");
-        row.unwrap()["value"].as_u64().unwrap()
-    };
+    let taken = || server.counter("tcp", "payload-bytes-in");
     assert!(within(PATIENCE, || taken() >= count as u64), "{} of {count}", taken());
 }
 

@@ -263,40 +263,33 @@ fn thinking_and_a_ramp() {
     assert_eq!(number(&result, "open connections"), 20);
 }
 
-/// More connections than an address has ports, between two processes.
 #[test]
 fn connections_from_two_addresses() {
-    const CONNECTIONS: usize = 33_000;
     let path = std::env::temp_dir().join(unique(".load")).display().to_string();
-    let device = |role| format!("net_memif0,role={role},id=0,socket={path},socket-abstract=no");
-    let server = Home::new().run(
-        &format!(
-            "[workers]\ncores = [0]\nstop_seconds = 2\n[[port]]\nname = \"a\"\ndevice = \"{}\"\naddresses = [\"10.0.0.1/24\"]\n\
-             [[service]]\nkind = \"echo\"\n[limits]\ntcp_connections = {CONNECTIONS}\n",
-            device("server")
-        ),
-        None,
-    );
-    let folder = tempfile::tempdir().unwrap();
-    let json = folder.path().join("result.json");
-    let args = |addresses: &str, more: &str| {
+    let device = |role| format!("--device net_memif0,role={role},id=0,socket={path},socket-abstract=no");
+    let server =
+        Home::new().serve("echo", &format!("{} --address 10.0.0.1/24 --cores 0", device("server")), None);
+    let args = |more: &str| {
         format!(
-            "--device {} --address {addresses}/24 --cores 1 --connections {CONNECTIONS} --open-rate 5k \
-             --warmup 15s --timeout 30s --json {} --echo 10.0.0.1:7 {more}",
-            device("client"),
-            json.display()
+            "{} --address 10.0.0.2-10.0.0.3/24 --cores 1 --echo 10.0.0.1:7 --think 100ms {more}",
+            device("client")
         )
     };
-    let mut load = Home::new().serve("load", &args("10.0.0.2-10.0.0.3", "--rate 2000 --duration 2s"), None);
-    assert!(load.wait(Duration::from_secs(120)).success(), "{}", load.log());
-    let result = numbers(&json);
-    assert_eq!(number(&result, "open connections"), CONNECTIONS, "{}", load.log());
-    assert!(number(&result, "completed") > 100 && number(&result, "failed") == 0, "{}", load.log());
+    let mut load = Home::new().serve("load", &args("--connections 40 --warmup 0s --duration 60s"), None);
+    let from = |address: &str| {
+        let report = server.ask(&["connections"]);
+        let connections = report["connections"].as_array().unwrap();
+        let is_from = |connection: &&Value| connection["remote"].as_str().unwrap().starts_with(address);
+        connections.iter().filter(is_from).count()
+    };
+    let both = || (from("10.0.0.2:"), from("10.0.0.3:")) == (20, 20);
+    assert!(within(END, both), "{}", server.show(&["connections"]));
+    load.signal("INT");
+    assert!(load.wait(END).success(), "{}", load.log());
     server.stop();
 
-    let mut few = Command::new(SLUICE);
-    few.args(["load"]).args(args("10.0.0.2", "--rate 10").split(' '));
-    let done = output(&mut few);
-    let parts = ["need 2 addresses", "10.0.0.2-10.0.0.3/24"];
+    // An address has 32,768 ports towards a server.
+    let done = output(Command::new(SLUICE).arg("load").args(args("--connections 70000").split(' ')));
+    let parts = ["need 3 addresses", "10.0.0.2-10.0.0.4/24"];
     assert_failed(done.status.success(), &String::from_utf8_lossy(&done.stderr), &parts);
 }

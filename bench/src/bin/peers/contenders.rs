@@ -23,16 +23,19 @@ const OURS_PORTABLE: &str = "sluice portable";
 pub(crate) const DEFAULT: [&str; 7] =
     [FLOOR, "testpmd macswap", PEER, OURS, OURS_AVX2, OURS_SSE42, OURS_PORTABLE];
 
+/// Between the name of one of ours and the burst that it is told to use.
+const BURST: &str = " burst ";
+
 const ALL: [Contender; 9] = [
-    Contender { name: FLOOR, verify: "none", command: testpmd_io },
-    Contender { name: "testpmd macswap", verify: "swap", command: testpmd_macswap },
-    Contender { name: "testpmd mac", verify: "mac", command: testpmd_mac },
-    Contender { name: PEER, verify: "route", command: l3fwd_lpm },
-    Contender { name: "l3fwd FIB", verify: "route", command: l3fwd_fib },
-    Contender { name: OURS, verify: "route", command: sluice },
-    Contender { name: OURS_AVX2, verify: "route", command: sluice },
-    Contender { name: OURS_SSE42, verify: "route", command: sluice },
-    Contender { name: OURS_PORTABLE, verify: "route", command: sluice },
+    Contender { name: FLOOR, verify: "none", command: testpmd_io, burst: None },
+    Contender { name: "testpmd macswap", verify: "swap", command: testpmd_macswap, burst: None },
+    Contender { name: "testpmd mac", verify: "mac", command: testpmd_mac, burst: None },
+    Contender { name: PEER, verify: "route", command: l3fwd_lpm, burst: None },
+    Contender { name: "l3fwd FIB", verify: "route", command: l3fwd_fib, burst: None },
+    Contender { name: OURS, verify: "route", command: sluice, burst: None },
+    Contender { name: OURS_AVX2, verify: "route", command: sluice, burst: None },
+    Contender { name: OURS_SSE42, verify: "route", command: sluice, burst: None },
+    Contender { name: OURS_PORTABLE, verify: "route", command: sluice, burst: None },
 ];
 
 /// Each run's folder is this and its process id. Boards are written at packet rate: memory, not a disk.
@@ -45,12 +48,15 @@ pub(crate) struct Contender {
     /// What net_flood checks of the packets it sends: its `verify` argument.
     verify: &'static str,
     command: fn(&Setup<'_>) -> Result<Command>,
+    /// The frames of a burst that one of ours is told to use.
+    burst: Option<u16>,
 }
 
 impl Contender {
     /// The instruction set that one of ours is told to use.
     fn isa(&self) -> Option<&'static str> {
-        self.name.strip_prefix(OURS)?.strip_prefix(' ')
+        let isa = self.name.strip_prefix(OURS)?.split(BURST).next()?.trim();
+        if isa.is_empty() { None } else { Some(isa) }
     }
 }
 
@@ -116,10 +122,7 @@ pub(crate) struct Setup<'a> {
 pub(crate) fn choose(names: &[String], paths: &Paths) -> Result<Vec<Contender>> {
     let mut chosen = Vec::new();
     for name in names {
-        let Some(contender) = ALL.iter().find(|contender| contender.name == name) else {
-            let known = ALL.map(|contender| contender.name).join(", ");
-            return Err(format!("there is no contender {name}; there are {known}").into());
-        };
+        let contender = named(name)?;
         if contender.name.starts_with(OURS) && !paths.sluice.exists() {
             let path = paths.sluice.display();
             eprintln!("peers: no {path}, so sluice is left out: cargo build --release -p sluice");
@@ -129,9 +132,23 @@ pub(crate) fn choose(names: &[String], paths: &Paths) -> Result<Vec<Contender>> 
             eprintln!("peers: {name} is left out: this machine has no such instructions");
             continue;
         }
-        chosen.push(*contender);
+        chosen.push(contender);
     }
     Ok(chosen)
+}
+
+/// The contender of this name; any of ours may be followed by the burst that it is to use.
+fn named(name: &str) -> Result<Contender> {
+    let (base, burst) = match name.split_once(BURST) {
+        Some((base, burst)) if base.starts_with(OURS) => (base, Some(burst.parse()?)),
+        _ => (name, None),
+    };
+    let Some(contender) = ALL.iter().find(|contender| contender.name == base) else {
+        let known = ALL.map(|contender| contender.name).join(", ");
+        return Err(format!("there is no contender {name}; there are {known}").into());
+    };
+    // Names live as long as the comparison.
+    Ok(Contender { name: name.to_owned().leak(), burst, ..*contender })
 }
 
 impl Setup<'_> {
@@ -214,7 +231,11 @@ impl Setup<'_> {
     fn sluice_config(&self) -> String {
         let (run, device) = (std::process::id(), self.paths.device());
         let isa = self.contender.isa().unwrap_or("auto");
-        let name = isa.replace('.', "");
+        let (name, burst) = match self.contender.burst {
+            Some(burst) => (format!("{isa}-{burst}"), format!("burst = {burst}\n")),
+            None => (isa.to_owned(), String::new()),
+        };
+        let name = name.replace('.', "");
         let mut text = format!(
             r#"name = "peers-{run}-{name}"
 
@@ -226,7 +247,7 @@ eal_args = ["--in-memory", "--no-pci", "--no-telemetry", "-d", "{device}"]
 cores = [{core}]
 poll = "busy"
 isa = "{isa}"
-
+{burst}
 [routing]
 routes_file = "{routes}"
 
@@ -301,15 +322,21 @@ mod tests {
     #[test]
     fn sluice_takes_its_configuration() {
         let paths = Paths::new(Path::new("sluice"));
-        let contender = ALL.iter().find(|contender| contender.name == OURS).unwrap();
-        let setup =
-            Setup { contender, table: &TABLES[0], cores: Cores { worker: 1, control: 0 }, paths: &paths };
+        let contender = named("sluice portable burst 64").unwrap();
+        let setup = Setup {
+            contender: &contender,
+            table: &TABLES[0],
+            cores: Cores { worker: 1, control: 0 },
+            paths: &paths,
+        };
         let text = setup.sluice_config();
         let machine = config::Machine { cores: 2 };
         let config = config::Config::from_str("peers.toml", &text, &machine).unwrap();
         assert_eq!(config.ports.len(), PORTS);
         assert_eq!(config.neighbours.len(), PORTS);
         assert_eq!(config.workers.cores, [1]);
+        assert_eq!(config.workers.burst, 64);
+        assert_eq!(config.workers.isa.name(), "portable");
         assert_eq!(config.routes_file, Some(TABLES[0].sluice_routes(&paths.data)));
         assert!(
             config.ports[1].device.starts_with("net_flood1,flows=")

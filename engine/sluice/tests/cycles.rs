@@ -8,18 +8,7 @@ use std::time::Duration;
 use common::net::Net;
 use common::{Router, within};
 
-const BODY: &str = r#"
-[workers]
-cores = [0]
-poll = "adaptive"
-[[port]]
-name = "a"
-device = "net_tap0,iface=ta"
-addresses = ["10.1.0.1/24"]
-[[port]]
-name = "b"
-device = "net_tap1,iface=tb"
-addresses = ["10.2.0.1/24"]
+const ECHO: &str = r#"
 [[service]]
 kind = "echo"
 address = "10.1.0.1"
@@ -36,7 +25,7 @@ fn cycles(router: &Router, stage: &str) -> u64 {
 #[test]
 fn each_kind_of_work_shows_up_at_its_stage() {
     let net = Net::new();
-    let router = net.run(BODY);
+    let router = net.run_between_taps("[0]", ECHO);
     assert!(within(Duration::from_secs(10), || cycles(&router, "idle") > 0), "{}", router.show(&["cycles"]));
 
     let host = net.host_on_tap("a", "ta", "10.1.0.2/24", "10.1.0.1");
@@ -69,7 +58,7 @@ fn each_kind_of_work_shows_up_at_its_stage() {
 #[test]
 fn a_watch_begins_when_it_is_asked_for() {
     let net = Net::new();
-    let router = net.run(BODY);
+    let router = net.run_between_taps("[0]", ECHO);
     let host = net.host_on_tap("a", "ta", "10.1.0.2/24", "10.1.0.1");
     let busy = || router.ask(&["cycles"])[0]["busy_loops"].as_u64().unwrap();
     let seen = within(Duration::from_secs(30), || {

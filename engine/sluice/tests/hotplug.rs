@@ -12,18 +12,7 @@ use serde_json::Value;
 const ROUNDS: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const TWO_TAPS: &str = r#"
-[workers]
-cores = [0, 1]
-poll = "adaptive"
-[[port]]
-name = "a"
-device = "net_tap0,iface=ta"
-addresses = ["10.1.0.1/24"]
-[[port]]
-name = "b"
-device = "net_tap1,iface=tb"
-addresses = ["10.2.0.1/24"]
+const ECHO: &str = r#"
 [[service]]
 kind = "echo"
 "#;
@@ -43,7 +32,7 @@ fn reach_b(net: &Net, a: &Host) -> Host {
 #[test]
 fn a_port_goes_and_comes_under_traffic() {
     let net = Net::new();
-    let router = net.run(TWO_TAPS);
+    let router = net.run_between_taps("[0, 1]", ECHO);
     let a = net.host_on_tap("a", "ta", "10.1.0.2/24", "10.1.0.1");
     reach_b(&net, &a);
     let first = idle_buffers(&router);
@@ -76,7 +65,7 @@ fn a_port_goes_and_comes_under_traffic() {
 #[test]
 fn a_connection_outlives_a_reset_and_another_device() {
     let net = Net::new();
-    let router = net.run(TWO_TAPS);
+    let router = net.run_between_taps("[0, 1]", ECHO);
     let a = net.host_on_tap("a", "ta", "10.1.0.2/24", "10.1.0.1");
     let _veth = net.host_on_veth("c", "vc", "10.1.0.2/24", "10.1.0.1");
     a.ping("10.1.0.1", 5);
@@ -138,7 +127,7 @@ fn drivers_give_all_buffers_back() {
 #[test]
 fn what_is_refused_changes_nothing() {
     let net = Net::new();
-    let router = net.run(TWO_TAPS);
+    let router = net.run_between_taps("[0, 1]", ECHO);
     let a = net.host_on_tap("a", "ta", "10.1.0.2/24", "10.1.0.1");
     let refused = |args: &str, parts: &[&str]| {
         let done = router.port(args);

@@ -6,18 +6,7 @@ mod common;
 use common::Router;
 use common::net::Net;
 
-const BODY: &str = r#"
-[workers]
-cores = [0, 1]
-poll = "adaptive"
-[[port]]
-name = "a"
-device = "net_tap0,iface=ta"
-addresses = ["10.1.0.1/24"]
-[[port]]
-name = "b"
-device = "net_tap1,iface=tb"
-addresses = ["10.2.0.1/24"]
+const REST: &str = r#"
 [[port]]
 name = "c"
 device = "net_af_packet0,iface=vc,blocksz=65536,framecnt=2048"
@@ -32,7 +21,7 @@ fn two_workers_share_the_ports() {
     let net = Net::new();
     let third = net.host_on_veth("c", "vc", "10.3.0.2/24", "10.3.0.1");
     third.ip("route add local 10.9.0.0/24 dev lo");
-    let router = net.run(BODY);
+    let router = net.run_between_taps("[0, 1]", REST);
     let first = net.host_on_tap("a", "ta", "10.1.0.2/24", "10.1.0.1");
     let second = net.host_on_tap("b", "tb", "10.2.0.2/24", "10.2.0.1");
     let queues = |port: usize| {

@@ -50,27 +50,21 @@ impl Sum {
 
     /// Adds `len` bytes of a chain from `offset` on, or those up to its end.
     #[must_use]
-    pub fn add_frame<F: Frame>(mut self, frame: &F, offset: usize, len: usize) -> Self {
-        let (mut at, mut left) = (offset, len);
-        while left > 0 {
-            let chunk = frame.chunk(at);
-            let chunk = &chunk[..chunk.len().min(left)];
-            if chunk.is_empty() {
-                break;
-            }
-            self = self.add_bytes(chunk);
-            at += chunk.len();
-            left -= chunk.len();
-        }
-        self
+    pub fn add_frame<F: Frame>(self, frame: &F, offset: usize, len: usize) -> Self {
+        self.add_chunks(|at| frame.chunk(at), offset, len)
     }
 
     /// Adds `len` bytes of `payload` from `offset` on, or those up to its end.
     #[must_use]
-    pub fn add_payload<P: Payload>(mut self, payload: &P, offset: usize, len: usize) -> Self {
+    pub fn add_payload<P: Payload>(self, payload: &P, offset: usize, len: usize) -> Self {
+        self.add_chunks(|at| payload.chunk(at), offset, len)
+    }
+
+    #[inline]
+    fn add_chunks<'a>(mut self, chunk: impl Fn(usize) -> &'a [u8], offset: usize, len: usize) -> Self {
         let (mut at, mut left) = (offset, len);
         while left > 0 {
-            let chunk = payload.chunk(at);
+            let chunk = chunk(at);
             let chunk = &chunk[..chunk.len().min(left)];
             if chunk.is_empty() {
                 break;

@@ -60,6 +60,17 @@ impl Net {
         delete_namespaces(|found| found == name);
     }
 
+    /// Runs a router between the TAPs `ta` (10.1.0.1/24) and `tb` (10.2.0.1/24), with what `rest` adds.
+    pub(crate) fn run_between_taps(&self, cores: &str, rest: &str) -> Router {
+        let port = |name: &str, at: usize, net: usize| {
+            format!(
+                "[[port]]\nname = \"{name}\"\ndevice = \"net_tap{at},iface=t{name}\"\naddresses = [\"10.{net}.0.1/24\"]\n"
+            )
+        };
+        let (a, b) = (port("a", 0, 1), port("b", 1, 2));
+        self.run(&format!("[workers]\ncores = {cores}\npoll = \"adaptive\"\n{a}{b}{rest}"))
+    }
+
     /// Starts a router. `body` may name TAPs with any name.
     pub(crate) fn run(&self, body: &str) -> Router {
         Home::new().run(body, Some(&self.router().namespace))

@@ -11,7 +11,6 @@ use tcp::shard::{ConnectionId, SendError};
 use tcp::{Produce, Pulled};
 use wire::Frame;
 
-use super::discard::drop_received;
 use super::{App, Event, Sockets, StartError};
 
 /// Connections that may wait for this worker to look.
@@ -88,7 +87,7 @@ impl<F: Frame> App<F> for Chargen {
                 Event::Connection(id, news) if news.has(News::CLOSED) => sockets.close(id),
                 Event::Connection(id, news) => {
                     //= RFC 864: what is received is thrown away, and the user ends the connection.
-                    drop(drop_received(sockets, id));
+                    drop(sockets.drop_received(id));
                     if news.has(News::WRITABLE) {
                         self.pump(sockets, id);
                     }

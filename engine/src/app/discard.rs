@@ -3,8 +3,8 @@
 use std::net::SocketAddrV4;
 
 use tcp::connection::News;
-use tcp::shard::{ConnectionId, Received};
-use wire::{Frame, Payload};
+use tcp::shard::Received;
+use wire::Frame;
 
 use super::{App, Event, Sockets, StartError};
 
@@ -23,23 +23,6 @@ impl Discard {
     }
 }
 
-/// Drops all that a connection has received.
-pub(super) fn drop_received<F: Frame>(
-    sockets: &mut Sockets<'_, F>,
-    id: ConnectionId,
-) -> Received<F::Payload> {
-    loop {
-        match sockets.receive(id) {
-            Received::Bytes(bytes) => {
-                let len = bytes.len() as u32;
-                drop(bytes);
-                sockets.credit(id, 1, len);
-            }
-            other => return other,
-        }
-    }
-}
-
 impl<F: Frame> App<F> for Discard {
     fn start(&mut self, sockets: &mut Sockets<'_, F>) -> Result<(), StartError> {
         let address = self.address;
@@ -53,7 +36,7 @@ impl<F: Frame> App<F> for Discard {
             match *event {
                 Event::Accepted(_, id) => sockets.set_keepalive(id, true),
                 Event::Connection(id, news) if news.has(News::CLOSED) => sockets.close(id),
-                Event::Connection(id, _) => match drop_received(sockets, id) {
+                Event::Connection(id, _) => match sockets.drop_received(id) {
                     Received::End | Received::Closed(_) => sockets.close(id),
                     Received::Nothing | Received::Bytes(_) => {}
                 },

@@ -7,7 +7,7 @@ use tcp::Content;
 use tcp::connection::info::Info;
 use tcp::shard::{ConnectError, ConnectionId, ListenError, ListenerId, Received, SendError, Shard};
 use tcp::udp::{self, SocketId, UdpError, UdpTable, Unsent};
-use wire::{Frame, FramePool, Instant};
+use wire::{Frame, FramePool, Instant, Payload};
 
 use super::TxBuf;
 
@@ -122,6 +122,20 @@ impl<F: Frame> Sockets<'_, F> {
     /// The program is done with `bytes` of the `payloads` that it received: the window may open.
     pub fn credit(&mut self, id: ConnectionId, payloads: u32, bytes: u32) {
         self.tcp.credit(self.now, id, payloads, bytes);
+    }
+
+    /// Drops all that was received, and lets the window open for it. Gives what comes after, which is never bytes.
+    pub fn drop_received(&mut self, id: ConnectionId) -> Received<F::Payload> {
+        loop {
+            match self.receive(id) {
+                Received::Bytes(bytes) => {
+                    let len = bytes.len() as u32;
+                    drop(bytes);
+                    self.credit(id, 1, len);
+                }
+                other => return other,
+            }
+        }
     }
 
     /// A buffer to be filled, from this worker's pool; `None` when that is empty, which passes as devices and

@@ -76,7 +76,8 @@ pub(crate) struct Load {
     /// How long is measured.
     #[arg(short, long, value_name = "TIME", default_value = "10s")]
     pub(super) duration: Time,
-    /// How long nothing may come on a connection that waits for something.
+    /// How long nothing may come on a connection that waits for something; and after the end, how long what is late
+    /// may take to start.
     #[arg(long, value_name = "TIME", default_value = "5s")]
     timeout: Time,
     /// Write the result to this file; `sluice bench report` and `sluice bench diff` read it.

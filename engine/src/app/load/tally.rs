@@ -142,7 +142,8 @@ pub enum Phase {
     WarmUp,
     /// The time that rates are of.
     Measure,
-    /// No request starts any more; responses to those before are part of the result, but of no rate.
+    /// Only requests start that were meant to before; their responses, and those to the ones before, are part of the
+    /// result, but of no rate.
     Drain,
     /// Nothing comes after this interval.
     Over,

@@ -33,7 +33,8 @@ pub struct Workload {
     pub warm_up: Duration,
     /// How long it counts.
     pub duration: Duration,
-    /// How long nothing may come on a connection that waits for something.
+    /// How long nothing may come on a connection that waits for something; and after the end, how long what is late
+    /// may take to start.
     pub timeout: Duration,
     /// Of all that is left to chance.
     pub seed: u64,

@@ -159,14 +159,10 @@ impl<F: Frame> Connection<F> {
         if !std::mem::replace(&mut self.fin_given, true) {
             sockets.shutdown(id);
         }
-        let mut ahead = std::mem::take(&mut self.received).into_iter();
-        loop {
-            match ahead.next().map_or_else(|| sockets.receive(id), Received::Bytes) {
-                Received::Bytes(bytes) => sockets.credit(id, 1, bytes.len() as u32),
-                Received::Nothing => return false,
-                Received::End | Received::Closed(_) => return true,
-            }
+        for bytes in self.received.drain(..) {
+            sockets.credit(id, 1, bytes.len() as u32);
         }
+        matches!(sockets.drop_received(id), Received::End | Received::Closed(_))
     }
 
     /// Those whose waiting is over.
